@@ -1,0 +1,122 @@
+//! The grid against one process: the same kernel, colours, encoding and file, once over a broker and worker processes, once on
+//! threads. Whatever the grid adds is the difference. And the cold `fractally render`, from nothing to a file.
+//!
+//! `cargo bench --bench grid` prints medians with their spread. Figures of one run may be compared with one another; those of
+//! different runs may not, since machines are noisy.
+
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+
+mod threads;
+
+use std::{
+    fs,
+    path::Path,
+    thread::available_parallelism,
+    time::{Duration, Instant},
+};
+
+use fractally_client::{Broker, OutputFile, RenderOptions, render};
+use fractally_proto::{Epoch, JobKey, Priority, Request, Size, Window};
+use fractally_testkit::{Broker as BrokerProcess, Lab, Worker};
+
+/// Runs of each thing, in turn, so that a slow moment of the machine strikes all alike. `FRACTALLY_BENCH_RUNS` changes it.
+const RUNS: usize = 15;
+
+fn main() {
+    // `cargo test --benches` asks whether it runs at all.
+    let is_test = std::env::args().any(|arg| arg == "--test");
+    let asked = std::env::var("FRACTALLY_BENCH_RUNS").ok().and_then(|runs| runs.parse().ok());
+    let runs = if is_test { 1 } else { asked.unwrap_or(RUNS) };
+    let cores = available_parallelism().map_or(1, usize::from);
+    println!("{} | {cores} cores | {} | median of {runs} (least, most)", processor(), fractally_fractal::kernel::best().name());
+    let lab = Lab::new(env!("CARGO_BIN_EXE_fractally"));
+    let scenes = [("the talk's scene", Request::default()), ("a second of work", second_of_work())];
+    for (name, request) in scenes.into_iter().take(if is_test { 1 } else { 2 }) {
+        compare(&lab, name, &request, cores, runs);
+    }
+    cold(&lab, runs);
+}
+
+/// Mostly interior, so that iterations outweigh pixels.
+fn second_of_work() -> Request {
+    let size = Size { w: 1600, h: 1600 };
+    let window = Window::whole(size);
+    Request { c: [-0.123, 0.745], width: 3.2, size, window, iterations: 15_000, ..Request::default() }
+}
+
+fn compare(lab: &Lab, name: &str, request: &Request, cores: usize, runs: usize) {
+    let broker = BrokerProcess::start_with(lab, &["--private"]);
+    let workers: Vec<_> = (0..cores).map(|i| Worker::start(lab, &broker, &format!("w{i}"), 1)).collect();
+    broker.await_status(lab, "all workers are there", |status| status["workers"].as_array().map(Vec::len) == Some(cores));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (grid_file, threads_file) = (lab.path("grid.png"), lab.path("threads.png"));
+    let on_grid = |run: usize| runtime.block_on(warm(&broker.clients, request, &grid_file, run));
+    let on_threads = |_| threads::render(request, &threads_file, cores);
+    // The first of each warms caches and the broker's idea of speeds.
+    on_grid(0);
+    on_threads(0);
+    assert_eq!(fs::read(&grid_file).ok(), fs::read(&threads_file).ok(), "both make the same file");
+    let (grid, threads): (Vec<_>, Vec<_>) = (1..=runs).map(|run| (on_grid(run), on_threads(run))).unzip();
+    let (grid, threads) = (Spread::of(grid), Spread::of(threads));
+    println!("{name}, warm: grid {grid}, threads {threads}, efficiency {:.1} %", 100.0 * threads.median / grid.median);
+    drop(workers);
+}
+
+async fn warm(endpoint: &str, request: &Request, path: &Path, run: usize) -> Duration {
+    let broker = Broker {
+        endpoint: endpoint.parse().expect("the broker says where it listens"),
+        agent: "bench".to_owned(),
+        epoch: Epoch(run as u64),
+        connect_timeout: Duration::from_secs(5),
+    };
+    let options = RenderOptions {
+        broker,
+        key: JobKey((run as u128 + 1).to_le_bytes()),
+        request: *request,
+        priority: Priority::Interactive,
+        reconnect_for: Duration::ZERO,
+    };
+    let started = Instant::now();
+    let out = OutputFile::create(path).expect("the lab can be written");
+    let rendered = render(&options, out, |_| {}, std::future::pending()).await.expect("the grid renders");
+    rendered.out.commit().expect("the file takes its name");
+    started.elapsed()
+}
+
+fn cold(lab: &Lab, runs: usize) {
+    let run = |_| {
+        let started = Instant::now();
+        let run = lab.run(["render", "--quiet", "-o", "cold.png"]);
+        assert!(run.status.success(), "{run:?}");
+        started.elapsed()
+    };
+    run(0);
+    println!("the talk's scene, cold `fractally render`: {}", Spread::of((0..runs).map(run).collect()));
+}
+
+/// Seconds: the median, the least and the most.
+struct Spread {
+    median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Spread {
+    fn of(times: Vec<Duration>) -> Self {
+        let mut seconds: Vec<_> = times.iter().map(Duration::as_secs_f64).collect();
+        seconds.sort_by(f64::total_cmp);
+        Self { median: seconds[seconds.len() / 2], least: seconds[0], most: seconds[seconds.len() - 1] }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.3} s ({:.3}, {:.3})", self.median, self.least, self.most)
+    }
+}
+
+fn processor() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split(": ").nth(1));
+    line.unwrap_or("unknown processor").to_owned()
+}

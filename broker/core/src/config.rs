@@ -1,0 +1,73 @@
+//! What the shell may choose: times and bounds.
+
+use std::time::Duration;
+
+use fractally_proto::{Epoch, Limits, Message, Welcome};
+
+/// Times and bounds of one broker.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Program and version, for people.
+    pub agent: String,
+    /// This life of the broker.
+    pub epoch: Epoch,
+    /// What a request may ask for.
+    pub limits: Limits,
+    /// How often both sides send a heartbeat; told in WELCOME, sent by the shell.
+    pub heartbeat: Duration,
+    /// A peer that was silent for so long is gone.
+    pub dead_after: Duration,
+    /// A lease ends when the worker has shown no progress for so long.
+    pub lease: Duration,
+    /// A job whose client is gone is cancelled after so long.
+    pub client_grace: Duration,
+    /// The least time between two PROGRESS messages of one job.
+    pub progress_every: Duration,
+    /// Jobs at once; one more is refused as busy.
+    pub jobs_max: usize,
+    /// Clients at once; one more is sent away.
+    pub clients_max: usize,
+    /// Workers at once; one more is sent away.
+    pub workers_max: usize,
+    /// Bytes of one job that are leased or held for its client; at the bound only its head band is leased.
+    pub reorder_bytes_max: u64,
+    /// The same over all jobs.
+    pub held_bytes_max: u64,
+}
+
+impl Config {
+    /// The defaults for a LAN.
+    pub fn new(agent: impl Into<String>, epoch: Epoch) -> Self {
+        Self {
+            agent: agent.into(),
+            epoch,
+            limits: Limits::default(),
+            heartbeat: Duration::from_secs(1),
+            dead_after: Duration::from_secs(4),
+            lease: Duration::from_secs(10),
+            client_grace: Duration::from_secs(30),
+            progress_every: Duration::from_millis(250),
+            jobs_max: 256,
+            clients_max: 1024,
+            workers_max: 4096,
+            reorder_bytes_max: 64 << 20,
+            held_bytes_max: 512 << 20,
+        }
+    }
+
+    /// Where the numbers of this life's jobs and attempts start.
+    pub(crate) fn id_base(&self) -> u64 {
+        (self.epoch.0 & u64::from(u32::MAX)) << 32
+    }
+
+    pub(crate) fn welcome(&self) -> Message {
+        let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        Message::Welcome(Welcome {
+            agent: self.agent.clone(),
+            epoch: self.epoch,
+            heartbeat_ms: millis(self.heartbeat),
+            dead_after_ms: millis(self.dead_after),
+            limits: self.limits,
+        })
+    }
+}

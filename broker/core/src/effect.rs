@@ -1,0 +1,177 @@
+//! What goes out: messages, payload slices, releases, goodbyes, and notes for the log.
+
+use std::{fmt, ops::Range};
+
+use fractally_proto::{AttemptId, Band, JobId, Message, StripMeta};
+
+use crate::{ClientId, PayloadId, WorkerId};
+
+/// What the shell has to do, in the order given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Send a control message to a client.
+    ToClient(ClientId, Message),
+    /// Send a control message to a worker.
+    ToWorker(WorkerId, Message),
+    /// Send a slice of a held payload to a client, as a STRIPS message.
+    Deliver {
+        /// To whom.
+        client: ClientId,
+        /// The job.
+        job: JobId,
+        /// The engine that rendered it.
+        engine: String,
+        /// Index of the first strip.
+        first: u32,
+        /// One entry a strip; their lengths sum to the slice's.
+        strips: Vec<StripMeta>,
+        /// The held payload.
+        payload: PayloadId,
+        /// Which of its bytes.
+        bytes: Range<usize>,
+    },
+    /// Forget a held payload. Each payload that came in is released exactly once.
+    Release(PayloadId),
+    /// Disconnect a client. The core has forgotten it and ignores what it still says.
+    DropClient(ClientId),
+    /// Disconnect a worker. The core has forgotten it and ignores what it still says.
+    DropWorker(WorkerId),
+    /// Something for the log.
+    Note(Note),
+}
+
+/// A step in somebody's life, with the fields that a log wants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Note {
+    /// A client said HELLO.
+    ClientJoined {
+        /// Who.
+        client: ClientId,
+        /// What it calls itself.
+        agent: String,
+    },
+    /// A client is gone.
+    ClientGone {
+        /// Who.
+        client: ClientId,
+        /// Why.
+        why: Why,
+    },
+    /// A worker said HELLO.
+    WorkerJoined {
+        /// Who.
+        worker: WorkerId,
+        /// What it calls itself.
+        name: String,
+        /// What it computes.
+        engine: String,
+        /// Threads that compute.
+        threads: u32,
+    },
+    /// A worker is gone.
+    WorkerGone {
+        /// Who.
+        worker: WorkerId,
+        /// Why.
+        why: Why,
+        /// Bands that went back.
+        bands: usize,
+    },
+    /// A job was accepted.
+    JobAccepted {
+        /// Which.
+        job: JobId,
+        /// From whom.
+        client: ClientId,
+        /// Strips of the picture.
+        strips: u32,
+        /// Strips that the client held already.
+        have: u32,
+    },
+    /// The client of a job came back, or another took its place.
+    JobAttached {
+        /// Which.
+        job: JobId,
+        /// The client from now on.
+        client: ClientId,
+        /// Strips that it holds.
+        have: u32,
+    },
+    /// The client of a job is gone; the job waits for it.
+    JobAdrift {
+        /// Which.
+        job: JobId,
+    },
+    /// A job has ended.
+    JobEnded {
+        /// Which.
+        job: JobId,
+        /// How.
+        ending: Ending,
+    },
+    /// A band goes back to be offered again.
+    BandRequeued {
+        /// Its job.
+        job: JobId,
+        /// Its strips.
+        band: Band,
+        /// Who held it.
+        worker: WorkerId,
+        /// The try that has ended.
+        attempt: AttemptId,
+        /// Why.
+        why: Why,
+        /// Whether this counts as a failure of the band.
+        blamed: bool,
+    },
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Every strip was acknowledged.
+    Done,
+    /// The client, or its absence, ended it; the text says which.
+    Cancelled(&'static str),
+    /// A band of it failed too often; the text is what the client was told.
+    Failed(String),
+}
+
+/// Why a peer is gone or a band went back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It said BYE.
+    Bye,
+    /// Its connection was lost.
+    Lost,
+    /// It was silent for too long.
+    Silent,
+    /// It broke the protocol.
+    Misbehaved(String),
+    /// The lease ran out without progress.
+    Expired,
+    /// The worker's tile was not that of the band.
+    WrongTile(String),
+    /// The worker tried and failed; the text is the worker's.
+    Crashed(String),
+    /// The worker cannot do it; the text is the worker's.
+    Declined(String),
+    /// The worker gave it back, unasked and without blame.
+    GivenBack,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bye => f.write_str("said goodbye"),
+            Self::Lost => f.write_str("the connection was lost"),
+            Self::Silent => f.write_str("silent for too long"),
+            Self::Misbehaved(what) => write!(f, "broke the protocol: {what}"),
+            Self::Expired => f.write_str("no progress during the lease"),
+            Self::WrongTile(what) => write!(f, "sent a wrong tile: {what}"),
+            Self::Crashed(reason) => write!(f, "crashed: {reason}"),
+            Self::Declined(reason) => write!(f, "declined: {reason}"),
+            Self::GivenBack => f.write_str("given back"),
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! One job: where each of its strips is, what is reserved for them, and who takes them.
+//!
+//! Invariants, checked by `invariants`:
+//! - every strip is in exactly one of uncut, waiting, leased, arrived, acknowledged; all before `acked` are acknowledged, all from
+//!   `uncut` on are uncut;
+//! - `reserved` is the worst case of every leased band plus what the arrived, unacknowledged strips really take;
+//! - `reserved` is at most the reorder bound plus one band: [`Job::room`].
+//!
+//! Memory is proportional to bands in hand, not to strips: a million strips that nobody has touched are one number.
+//! Not here: messages to anybody. The methods move strips about; `schedule`, `answers`, `clients` and `submit` say what follows.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Range,
+    time::Duration,
+};
+
+use fractally_proto::{AttemptId, Band, Grid, JobId, JobKey, Layout, Priority, Progress, Request, StripMeta};
+
+use crate::{ClientId, Core, PayloadId, WorkerId, cost::CostModel};
+
+/// Unacknowledged STRIPS messages that a client has at the most.
+pub(crate) const MESSAGES_MAX: usize = 64;
+/// The largest window that a client gets, unless one strip is larger.
+const WINDOW_MAX: u64 = 16 << 20;
+
+/// One request on its way to a picture.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) key: JobKey,
+    pub(crate) priority: Priority,
+    pub(crate) request: Request,
+    pub(crate) layout: Layout,
+    pub(crate) accepted_at: Duration,
+    /// What renders it, once anything does.
+    pub(crate) engine: Option<String>,
+    /// Strips that its first client held already.
+    pub(crate) start: u32,
+    /// Strips acknowledged, counted from the top.
+    pub(crate) acked: u32,
+    /// The first strip that was never in a band.
+    pub(crate) uncut: u32,
+    /// Strips delivered to anybody, counted from the top.
+    pub(crate) reach: u32,
+    /// Bands given back, by first strip.
+    pub(crate) waiting: BTreeMap<u32, Work>,
+    /// Bands that workers hold, by first strip.
+    pub(crate) leased: BTreeMap<u32, Leased>,
+    /// Tiles with strips that are not acknowledged, by first strip.
+    pub(crate) arrived: BTreeMap<u32, Arrived>,
+    pub(crate) rows_rendered: u32,
+    pub(crate) reserved: u64,
+    pub(crate) owner: Owner,
+    pub(crate) probe: Probe,
+    pub(crate) cost: CostModel,
+    /// Predicted work leased so far, the measure of fairness.
+    pub(crate) service: u64,
+    /// Its place among the jobs that want workers, while it wants any.
+    pub(crate) turn: Option<Turn>,
+    pub(crate) totals: Totals,
+    pub(crate) pace: Pace,
+}
+
+/// A band and those it failed on, one entry a failure.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    pub(crate) band: Band,
+    pub(crate) failed_on: Vec<WorkerId>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Leased {
+    pub(crate) work: Work,
+    pub(crate) worker: WorkerId,
+    pub(crate) attempt: AttemptId,
+}
+
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) band: Band,
+    pub(crate) payload: PayloadId,
+    pub(crate) strips: Vec<StripMeta>,
+}
+
+/// Who takes the strips.
+#[derive(Debug)]
+pub(crate) enum Owner {
+    Attached(Delivery),
+    /// Nobody since then.
+    Adrift(Duration),
+}
+
+/// What one client was sent and has not acknowledged.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) client: ClientId,
+    pub(crate) window: u64,
+    /// The strip to send next.
+    pub(crate) next: u32,
+    /// Bytes of the strips sent and not acknowledged, at most `window`.
+    pub(crate) in_flight: u64,
+    /// The strip after each message that is not wholly acknowledged, at most [`MESSAGES_MAX`].
+    pub(crate) messages: VecDeque<u32>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Probe {
+    Due(Grid),
+    Leased(WorkerId, AttemptId),
+    Over,
+}
+
+/// Who is served next: the smallest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Turn {
+    pub(crate) priority: Priority,
+    pub(crate) service: u64,
+    pub(crate) job: JobId,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) iterations: u64,
+    pub(crate) compute_ns: u64,
+    pub(crate) bands: u64,
+    pub(crate) attempts: u64,
+    /// Those that delivered a band; never more than bands.
+    pub(crate) workers: BTreeSet<WorkerId>,
+}
+
+/// When the client was last told how far the job is.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    pub(crate) changed: bool,
+    pub(crate) told: Option<(Duration, Progress)>,
+}
+
+/// A slice of an arrived tile, ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Slice {
+    pub(crate) first: u32,
+    pub(crate) strips: Vec<StripMeta>,
+    pub(crate) payload: PayloadId,
+    pub(crate) bytes: Range<usize>,
+}
+
+/// Bytes of all strips in sum.
+pub(crate) fn bytes_of(strips: &[StripMeta]) -> u64 {
+    strips.iter().map(|strip| u64::from(strip.encoded_len())).sum()
+}
+
+impl Arrived {
+    /// The lengths of those of its strips that lie in `range`.
+    fn within(&self, range: Range<u32>) -> &[StripMeta] {
+        let at = |strip: u32| (strip.clamp(self.band.first, self.band.end()) - self.band.first) as usize;
+        &self.strips[at(range.start)..at(range.end)]
+    }
+}
+
+impl Job {
+    /// The largest encoded strip.
+    pub(crate) fn strip_bytes_max(layout: &Layout) -> u64 {
+        layout.encoded_len_max(0)
+    }
+
+    /// The largest tile of one band.
+    pub(crate) fn band_bytes_max(&self) -> u64 {
+        self.layout.tile_len_max(Band { first: 0, strips: self.layout.band_strips_max(0) })
+    }
+
+    /// The largest window that a client of it gets.
+    pub(crate) fn window_max(layout: &Layout, reorder_bytes_max: u64) -> u64 {
+        WINDOW_MAX.min(reorder_bytes_max / 2).max(Self::strip_bytes_max(layout))
+    }
+
+    pub(crate) fn delivery(&self) -> Option<&Delivery> {
+        match &self.owner {
+            Owner::Attached(delivery) => Some(delivery),
+            Owner::Adrift(_) => None,
+        }
+    }
+
+    pub(crate) fn client(&self) -> Option<ClientId> {
+        self.delivery().map(|delivery| delivery.client)
+    }
+
+    /// Bytes that arrived and are not acknowledged.
+    pub(crate) fn held(&self) -> u64 {
+        self.arrived.values().map(|tile| bytes_of(tile.within(self.acked..u32::MAX))).sum()
+    }
+
+    /// Bytes that may still be reserved without an exemption.
+    ///
+    /// The client's window is set aside, so that what is under way to it never counts against what waits its turn. So at most
+    /// the bound is reserved, and one band more where [`Self::is_head`] made an exemption.
+    pub(crate) fn room(&self, reorder_bytes_max: u64) -> u64 {
+        let under_way = self.delivery().map_or(0, |delivery| delivery.in_flight);
+        let window = Self::window_max(&self.layout, reorder_bytes_max);
+        reorder_bytes_max.saturating_sub(window).saturating_sub(self.reserved - under_way)
+    }
+
+    /// Whether a band that starts at `first` is what the client waits for. Late, it stalls the job, so it is leased at any bound.
+    /// Nothing before it is missing, so no two bands of a job are exempt at the same time.
+    pub(crate) fn is_head(&self, first: u32) -> bool {
+        !sabotage!(HeadNotExempt) && self.delivery().is_some_and(|delivery| delivery.next == first)
+    }
+
+    /// Whether anything of it can be leased now, as far as its own bound goes.
+    pub(crate) fn wants_workers(&self, reorder_bytes_max: u64) -> bool {
+        if matches!(self.probe, Probe::Due(_)) {
+            return true;
+        }
+        let (first, bytes) = match self.waiting.first_key_value() {
+            Some((&first, work)) => (first, self.layout.tile_len_max(work.band)),
+            None if self.uncut < self.layout.strips() => (self.uncut, self.layout.encoded_len_max(self.uncut)),
+            None => return false,
+        };
+        self.is_head(first) || bytes <= self.room(reorder_bytes_max)
+    }
+
+    /// Cuts the next band from the uncut rows: as many strips as cost at most `units` and take at most `room` bytes, at least one.
+    pub(crate) fn cut(&self, units: f64, room: u64) -> Band {
+        let first = self.uncut;
+        let strips_max = self.layout.band_strips_max(first);
+        let fits = |strips: u32| {
+            let band = Band { first, strips };
+            self.layout.tile_len_max(band) <= room && self.cost.cost(self.layout.rows_of_band(band)) <= units
+        };
+        // Both bounds only grow with the band, so the largest that fits is found by halving.
+        let (mut strips, mut too_many) = (1, strips_max + 1);
+        while strips + 1 < too_many {
+            let middle = strips.midpoint(too_many);
+            if fits(middle) { strips = middle } else { too_many = middle }
+        }
+        Band { first, strips }
+    }
+
+    /// uncut or waiting -> leased
+    pub(crate) fn lease(&mut self, work: Work, worker: WorkerId, attempt: AttemptId) {
+        let band = work.band;
+        self.waiting.remove(&band.first);
+        self.uncut = self.uncut.max(band.end());
+        self.reserved += self.layout.tile_len_max(band);
+        self.totals.attempts += 1;
+        self.leased.insert(band.first, Leased { work, worker, attempt });
+    }
+
+    /// leased -> waiting. `blame` is the worker that failed at it.
+    pub(crate) fn give_back(&mut self, first: u32, blame: Option<WorkerId>) -> &Work {
+        let mut work = self.unlease(first).work;
+        work.failed_on.extend(blame);
+        self.waiting.entry(first).or_insert(work)
+    }
+
+    /// leased -> arrived
+    pub(crate) fn arrive(&mut self, first: u32, payload: PayloadId, strips: Vec<StripMeta>) {
+        let band = self.unlease(first).work.band;
+        if sabotage!(ReservedNotCorrected) {
+            self.reserved += self.layout.tile_len_max(band);
+        } else {
+            self.reserved += bytes_of(&strips);
+        }
+        let rows = self.layout.rows_of_band(band);
+        self.rows_rendered += rows.end - rows.start;
+        self.arrived.insert(first, Arrived { band, payload, strips });
+    }
+
+    fn unlease(&mut self, first: u32) -> Leased {
+        let leased = self.leased.remove(&first).expect("a living attempt stands in its job's leased bands");
+        self.reserved -= self.layout.tile_len_max(leased.work.band);
+        leased
+    }
+
+    /// arrived -> acknowledged, up to the strip `have`; gives the payloads that nobody needs any more.
+    pub(crate) fn acknowledge(&mut self, have: u32) -> Vec<PayloadId> {
+        let mut released = Vec::new();
+        let mut freed = 0;
+        while let Some(tile) = self.arrived.first_entry().filter(|tile| tile.get().band.first < have) {
+            freed += bytes_of(tile.get().within(self.acked..have));
+            if tile.get().band.end() > have {
+                break;
+            }
+            released.push(tile.remove().payload);
+        }
+        self.acked = have;
+        self.reserved -= freed;
+        if let Owner::Attached(delivery) = &mut self.owner {
+            delivery.in_flight -= freed;
+            while delivery.messages.front().is_some_and(|&end| end <= have) {
+                delivery.messages.pop_front();
+            }
+        }
+        if sabotage!(PayloadNotReleased) {
+            released.pop();
+        }
+        released
+    }
+
+    /// The next slice for the client: whole strips in row order, as many as its window takes.
+    pub(crate) fn next_slice(&mut self) -> Option<Slice> {
+        let Owner::Attached(delivery) = &mut self.owner else { return None };
+        if delivery.messages.len() >= MESSAGES_MAX {
+            return None;
+        }
+        let tile = match sabotage!(DeliveryOutOfOrder) {
+            true => self.arrived.range(delivery.next..).next().map(|(_, tile)| tile)?,
+            false => self.arrived.range(..=delivery.next).next_back().map(|(_, tile)| tile)?,
+        };
+        let first = delivery.next.max(tile.band.first);
+        let rest = tile.within(first..u32::MAX);
+        let mut room = if sabotage!(WindowIgnored) { u64::MAX } else { delivery.window - delivery.in_flight };
+        let fits = |strip: &&StripMeta| {
+            let left = room.checked_sub(u64::from(strip.encoded_len()));
+            room = left.unwrap_or(room);
+            left.is_some()
+        };
+        let strips = rest.iter().take_while(fits).copied().collect::<Vec<_>>();
+        let count = u32::try_from(strips.len()).expect("a band has few strips");
+        if count == 0 {
+            return None;
+        }
+        let start = usize::try_from(bytes_of(tile.within(0..first))).expect("a tile fits memory");
+        let bytes = bytes_of(&strips);
+        let slice =
+            Slice { first, payload: tile.payload, bytes: start..start + usize::try_from(bytes).expect("as above"), strips };
+        delivery.next = first + count;
+        delivery.in_flight += bytes;
+        delivery.messages.push_back(delivery.next);
+        self.reach = self.reach.max(delivery.next);
+        Some(slice)
+    }
+
+    /// Units of the strips that no worker has been given, or all that are not rendered.
+    pub(crate) fn cost_left(&self, with_leased: bool) -> f64 {
+        let of = |band: Band| self.cost.cost(self.layout.rows_of_band(band));
+        let uncut = Band { first: self.uncut, strips: self.layout.strips() - self.uncut };
+        let uncut = if uncut.strips == 0 { 0.0 } else { of(uncut) };
+        let waiting: f64 = self.waiting.values().map(|work| of(work.band)).sum();
+        let leased: f64 = if with_leased { self.leased.values().map(|leased| of(leased.work.band)).sum() } else { 0.0 };
+        uncut + waiting + leased
+    }
+
+    /// Units of the whole picture, or what is drawn of it in this life.
+    pub(crate) fn cost_total(&self) -> f64 {
+        self.cost.cost(self.layout.rows_before(self.start)..self.layout.rows())
+    }
+
+    /// Whether predictions rest on measurement. Until the probe is back, tiles tell of the first rows only.
+    pub(crate) fn cost_is_known(&self) -> bool {
+        self.cost.basis_is_probe() || (self.cost.basis_is_measured() && matches!(self.probe, Probe::Over))
+    }
+
+    /// Forgets the engine while nothing of it is anywhere, so that a job does not wait for one that left the grid.
+    pub(crate) fn unpin_if_untouched(&mut self) {
+        let untouched = self.start == 0 && self.totals.bands == 0 && self.leased.is_empty();
+        if untouched && !matches!(self.probe, Probe::Leased(..)) {
+            self.engine = None;
+        }
+    }
+}
+
+impl Core {
+    /// Puts a job at its place among those that want workers, or takes it away, after anything about it changed.
+    pub(crate) fn retake_turn(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let wants = job.wants_workers(self.config.reorder_bytes_max);
+        let turn = wants.then_some(Turn { priority: job.priority, service: job.service, job: id });
+        if turn == job.turn {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut job.turn, turn) {
+            self.turns.remove(&old);
+        }
+        self.turns.extend(turn);
+    }
+}

@@ -1,0 +1,238 @@
+//! Who does what on the grid: the broker as a state machine, without sockets, threads, clock, randomness or payload bytes.
+//!
+//! A shell feeds [`Core`] with what peers say and with the time, and carries out the [`Effect`]s that come back. Payloads stay in
+//! the shell; the core knows them by [`PayloadId`] and length. So one seed replays a whole day of delay, death and return.
+//!
+//! Every strip of a job is in exactly one place, and this is the whole story of a render:
+//!
+//! ```text
+//!            cut at the lease             TILE              delivered, then ACK
+//!   uncut ─────────────────────▶ leased ───────▶ arrived ──────────────────────▶ acknowledged
+//!                               ▲     │
+//!               offered again   │     │ expired, failed, worker gone
+//!                               waiting
+//! ```
+//!
+//! Read next: `job` (the strips of one job and the invariants they keep), `schedule` (who gets which band),
+//! `answers` (what workers send back, and blame), `submit` and `clients` (a job's life as its client sees it),
+//! `cost` (how long a band will take), `invariants` (what must hold after every event).
+
+#[macro_use]
+mod sabotage;
+
+mod answers;
+mod clients;
+mod config;
+mod cost;
+mod effect;
+mod event;
+mod fleet;
+mod invariants;
+mod job;
+#[cfg(test)]
+mod laws;
+mod schedule;
+#[cfg(test)]
+mod sim;
+mod status;
+mod submit;
+mod timers;
+mod workers;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+pub use config::Config;
+pub use effect::{Effect, Ending, Note, Why};
+pub use event::{ClientId, ClientSays, PayloadId, WorkerId, WorkerSays};
+use fractally_proto::{JobId, JobKey, Message, Status};
+
+use crate::{
+    clients::Client,
+    fleet::Fleet,
+    job::{Job, Turn},
+    timers::{Timer, Timers},
+    workers::Worker,
+};
+
+/// Peers that were dropped and whose words are still ignored; beyond so many, the earliest counts as a stranger again.
+const DROPPED_MAX: usize = 1024;
+
+/// The state machine. See the crate's story.
+///
+/// Time is what has passed since the shell started and never decreases. Every method appends its effects to `out`; they are to be
+/// carried out in that order.
+#[derive(Debug)]
+pub struct Core {
+    config: Config,
+    clients: BTreeMap<ClientId, Client>,
+    workers: BTreeMap<WorkerId, Worker>,
+    fleet: Fleet,
+    jobs: BTreeMap<JobId, Job>,
+    keys: BTreeMap<JobKey, JobId>,
+    /// Jobs that want workers, the next to be served first.
+    turns: BTreeSet<Turn>,
+    /// Bytes reserved over all jobs.
+    reserved: u64,
+    timers: Timers,
+    clients_dropped: Dropped<ClientId>,
+    workers_dropped: Dropped<WorkerId>,
+    jobs_ever: u64,
+    attempts_ever: u64,
+    jobs_done: u64,
+    jobs_lost: u64,
+}
+
+impl Core {
+    /// A broker that knows nobody.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            clients: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            fleet: Fleet::default(),
+            jobs: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            turns: BTreeSet::new(),
+            reserved: 0,
+            timers: Timers::default(),
+            clients_dropped: Dropped(VecDeque::new()),
+            workers_dropped: Dropped(VecDeque::new()),
+            jobs_ever: 0,
+            attempts_ever: 0,
+            jobs_done: 0,
+            jobs_lost: 0,
+        }
+    }
+
+    /// A client said something. The first word of one that is not known must be HELLO.
+    pub fn on_client(&mut self, now: Duration, client: ClientId, says: ClientSays, out: &mut Vec<Effect>) {
+        match self.clients.get_mut(&client) {
+            None => return self.on_unknown_client(now, client, says, out),
+            Some(known) => known.heard = now,
+        }
+        match says {
+            ClientSays::Hello(_) => self.expel_client(now, client, "a second HELLO", out),
+            ClientSays::Heartbeat => {}
+            ClientSays::Submit(submit) => self.on_submit(now, client, &submit, out),
+            ClientSays::Ack(ack) => self.on_ack(now, client, ack, out),
+            ClientSays::Cancel(cancel) => self.on_cancel(now, client, cancel, out),
+            ClientSays::StatusQuery => {
+                let report = Message::StatusReport(self.report(now).encode());
+                out.push(Effect::ToClient(client, report));
+            }
+            ClientSays::Bye => self.on_client_bye(now, client, out),
+        }
+        self.assign(now, out);
+    }
+
+    /// A worker said something. The first word of one that is not known must be HELLO, and say what it computes.
+    pub fn on_worker(&mut self, now: Duration, worker: WorkerId, says: WorkerSays, out: &mut Vec<Effect>) {
+        match self.workers.get_mut(&worker) {
+            None => {
+                if let WorkerSays::Tile { payload, .. } = says {
+                    out.push(Effect::Release(payload));
+                }
+                self.on_unknown_worker(now, worker, says, out);
+            }
+            Some(known) => {
+                known.heard = now;
+                self.on_known_worker(now, worker, says, out);
+            }
+        }
+        self.assign(now, out);
+    }
+
+    fn on_known_worker(&mut self, now: Duration, worker: WorkerId, says: WorkerSays, out: &mut Vec<Effect>) {
+        match says {
+            WorkerSays::Hello(_) => self.expel_worker(now, worker, "a second HELLO", out),
+            WorkerSays::Heartbeat(bands) => self.on_worker_heartbeat(now, worker, &bands),
+            WorkerSays::Tile { tile, payload, bytes } => self.on_tile(now, worker, tile, (payload, bytes), out),
+            WorkerSays::Samples { samples, rows } => self.on_samples(now, worker, samples, rows, out),
+            WorkerSays::BandFailed(failed) => self.on_band_failed(now, worker, failed, out),
+            WorkerSays::Bye => self.on_worker_bye(now, worker, out),
+        }
+    }
+
+    /// The connection of a client was lost. Its jobs wait for it.
+    pub fn on_client_gone(&mut self, now: Duration, client: ClientId, out: &mut Vec<Effect>) {
+        self.client_gone(now, client, Why::Lost, out);
+    }
+
+    /// The connection of a worker was lost. Its bands are offered again.
+    pub fn on_worker_gone(&mut self, now: Duration, worker: WorkerId, out: &mut Vec<Effect>) {
+        self.worker_gone(now, worker, Why::Lost, out);
+        self.assign(now, out);
+    }
+
+    /// Time has passed: silent peers, leases without progress, jobs whose client stays away, progress to tell.
+    pub fn on_tick(&mut self, now: Duration, out: &mut Vec<Effect>) {
+        while let Some(timer) = self.timers.pop(now) {
+            match timer {
+                Timer::Client(client) => self.on_client_timer(now, client, out),
+                Timer::Worker(worker) => self.on_worker_timer(now, worker, out),
+                Timer::Job(job) => self.on_job_timer(now, job, out),
+            }
+        }
+        self.assign(now, out);
+    }
+
+    /// When [`Self::on_tick`] wants to be called next; it may have passed already. Costs one look at a set. A call may turn out to be
+    /// early, and then does nothing: signs of life move deadlines without moving their timers.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.timers.next()
+    }
+
+    /// What the broker tells about itself. Costs a walk over all that it knows.
+    pub fn status(&self, now: Duration) -> Status {
+        self.report(now)
+    }
+
+    /// Looks at everything, and finds it as the modules promise. For tests and simulations.
+    ///
+    /// # Panics
+    /// When an invariant is broken, with the story of which and where.
+    pub fn check_invariants(&self) {
+        self.check();
+    }
+
+    /// Changes a job, and what the rest of the broker counts of it.
+    fn change<T>(&mut self, id: JobId, change: impl FnOnce(&mut Job) -> T) -> Option<T> {
+        let job = self.jobs.get_mut(&id)?;
+        let before = job.reserved;
+        let result = change(job);
+        self.reserved = self.reserved - before + job.reserved;
+        self.retake_turn(id);
+        Some(result)
+    }
+}
+
+/// Peers that were dropped lately.
+#[derive(Debug)]
+struct Dropped<T>(VecDeque<T>);
+
+impl<T: Copy + PartialEq> Dropped<T> {
+    fn bury(&mut self, peer: T) {
+        if self.0.len() == DROPPED_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(peer);
+    }
+
+    fn contains(&self, peer: T) -> bool {
+        self.0.contains(&peer)
+    }
+}
+
+/// Whole milliseconds.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The whole part, and the nearest end of the range for what lies outside it.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the conversion saturates, which is what is wanted")]
+fn whole(x: f64) -> u64 {
+    x as u64
+}

@@ -1,0 +1,95 @@
+//! Deliberate bugs, for the test that the simulation bites. Outside tests `sabotage!` is the constant `false`.
+
+/// Whether this thread runs with the named bug.
+#[cfg(not(test))]
+macro_rules! sabotage {
+    ($bug:ident) => {
+        false
+    };
+}
+
+/// Whether this thread runs with the named bug.
+#[cfg(test)]
+macro_rules! sabotage {
+    ($bug:ident) => {
+        $crate::sabotage::is_active($crate::sabotage::Bug::$bug)
+    };
+}
+
+#[cfg(test)]
+pub(crate) use bugs::{Bug, is_active, with};
+
+#[cfg(test)]
+mod bugs {
+    use std::cell::Cell;
+
+    macro_rules! bugs {
+        ($($(#[$doc:meta])* $bug:ident),+ $(,)?) => {
+            /// A bug that somebody could write.
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub(crate) enum Bug { $($(#[$doc])* $bug),+ }
+
+            impl Bug {
+                pub(crate) const ALL: &[Self] = &[$(Self::$bug),+];
+            }
+        };
+    }
+
+    bugs! {
+        /// A tile of an attempt that is over counts.
+        FenceOff,
+        /// No lease ever runs out.
+        ExpirySkipped,
+        /// A tile that comes too late does not give its credit back.
+        CreditLeakedAtStaleTile,
+        /// An answer to WITHDRAW does not give its credit back.
+        CreditLeakedAtWithdraw,
+        /// The bands of a worker that is gone are not offered again.
+        DeadWorkersBandsForgotten,
+        /// A silent peer stays.
+        LivenessSkipped,
+        /// Bytes stay reserved at the worst case when the tile is there.
+        ReservedNotCorrected,
+        /// A client is sent more than its window.
+        WindowIgnored,
+        /// The band that everybody waits for waits for room.
+        HeadNotExempt,
+        /// A gap in the rows is skipped.
+        DeliveryOutOfOrder,
+        /// A client that comes back misses one strip.
+        ResumeOffByOne,
+        /// A band that kills every worker is tried for ever.
+        BlameForgotten,
+        /// The payload of an acknowledged tile is kept.
+        PayloadNotReleased,
+        /// The same key again makes another job.
+        DuplicateKeyMakesAJob,
+        /// A job whose client never comes back stays.
+        GraceForgotten,
+        /// The bands of a job that ended are not withdrawn, but stay leased.
+        EndedJobsLeasesForgotten,
+        /// A tile with a strip missing is taken.
+        TileNotChecked,
+    }
+
+    thread_local! {
+        static ACTIVE: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    pub(crate) fn is_active(bug: Bug) -> bool {
+        ACTIVE.get() == Some(bug)
+    }
+
+    /// Runs `body` with a bug on this thread.
+    pub(crate) fn with<T>(bug: Option<Bug>, body: impl FnOnce() -> T) -> T {
+        struct Restore;
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                ACTIVE.set(None);
+            }
+        }
+        ACTIVE.set(bug);
+        let _restore = Restore;
+        body()
+    }
+}

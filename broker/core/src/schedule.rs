@@ -1,0 +1,157 @@
+//! Who gets which band: the next job by class and service, its lowest band, the least loaded worker that may take it.
+//!
+//! Cost: nothing while no worker has credit or no job wants one. A lease costs a few look-ups in ordered maps, whatever the number of
+//! workers and jobs. Only jobs that want workers and find none (their engine is not connected, or all are at the bound of held bytes)
+//! are passed over one by one, `jobs_max` at the most.
+
+use std::{ops::Bound, time::Duration};
+
+use fractally_proto::{AttemptId, Band, Grid, JobId, Lease, LeaseKind, Message};
+
+use crate::{
+    Core, Effect, WorkerId,
+    cost::probe_of,
+    fleet::Crew,
+    job::{Job, Probe, Work},
+    timers::Timer,
+    workers::Held,
+};
+
+/// Bands in the rest of a job, per thread.
+const BANDS_OF_THE_REST: f64 = 4.0;
+/// Bands in a whole job, per thread.
+const BANDS_OF_THE_WHOLE: f64 = 16.0;
+/// No band is smaller, nanoseconds.
+const BAND_NS_MIN: f64 = 1e6;
+/// The same for every thread: with more threads the broker answers more often.
+const BAND_NS_MIN_PER_THREAD: f64 = 50e3;
+/// No band is larger, nanoseconds.
+const BAND_NS_MAX: f64 = 1e9;
+/// Units of work in one unit of service.
+const UNITS_PER_SERVICE: f64 = 1024.0;
+
+/// The next thing to lease.
+enum Pick {
+    Probe(Grid),
+    Band(Work),
+}
+
+impl Core {
+    /// Leases until nobody has credit or no job can use it.
+    pub(crate) fn assign(&mut self, now: Duration, out: &mut Vec<Effect>) {
+        let mut after = Bound::Unbounded;
+        while !self.fleet.nobody_is_ready() {
+            let Some(&turn) = self.turns.range((after, Bound::Unbounded)).next() else { return };
+            match self.pick(turn.job) {
+                Some((worker, Pick::Probe(grid))) => self.lease_probe(now, turn.job, worker, grid, out),
+                Some((worker, Pick::Band(work))) => self.lease_band(now, turn.job, worker, work, out),
+                None => after = Bound::Excluded(turn),
+            }
+        }
+    }
+
+    fn pick(&self, id: JobId) -> Option<(WorkerId, Pick)> {
+        let job = self.jobs.get(&id)?;
+        let encoding = job.request.encoding;
+        let engine = job.engine.as_deref().or_else(|| self.fleet.preferred_engine(encoding))?;
+        if let Probe::Due(grid) = job.probe {
+            return Some((self.fleet.idlest(engine, encoding, |_| true)?, Pick::Probe(grid)));
+        }
+        let room = job.room(self.config.reorder_bytes_max).min(self.config.held_bytes_max.saturating_sub(self.reserved));
+        // In row order: what does not fit is not overtaken, because it is needed first.
+        let fits = |first: u32, bytes: u64| bytes <= room || job.is_head(first);
+        for work in job.waiting.values() {
+            if !fits(work.band.first, job.layout.tile_len_max(work.band)) {
+                return None;
+            }
+            if let Some(worker) = self.taker(job, engine, work) {
+                return Some((worker, Pick::Band(work.clone())));
+            }
+        }
+        if job.uncut == job.layout.strips() || !fits(job.uncut, job.layout.encoded_len_max(job.uncut)) {
+            return None;
+        }
+        let worker = self.fleet.idlest(engine, encoding, |_| true)?;
+        let crew = self.fleet.crew(engine, encoding);
+        let band = job.cut(band_units(job, crew, self.workers.get(&worker)?.speed), room);
+        Some((worker, Pick::Band(Work { band, failed_on: Vec::new() })))
+    }
+
+    /// Who takes a band that was given back: nobody on whom it failed, unless there is nobody else.
+    fn taker(&self, job: &Job, engine: &str, work: &Work) -> Option<WorkerId> {
+        let encoding = job.request.encoding;
+        let fresh = self.fleet.idlest(engine, encoding, |worker| !work.failed_on.contains(&worker));
+        if fresh.is_some() || work.failed_on.is_empty() {
+            return fresh;
+        }
+        // The search ends at the first other one, so it is long only where there is none.
+        let mut others = self.workers.iter().filter(|(id, _)| !work.failed_on.contains(id));
+        let others = others.any(|(_, worker)| self.fleet.is_able(worker.kind, engine, encoding) && !worker.is_stuck());
+        if others { None } else { self.fleet.idlest(engine, encoding, |_| true) }
+    }
+
+    fn lease_band(&mut self, now: Duration, id: JobId, worker: WorkerId, work: Work, out: &mut Vec<Effect>) {
+        let band = work.band;
+        let attempt = self.next_attempt();
+        self.change(id, |job| {
+            let units = job.cost.cost(job.layout.rows_of_band(band));
+            job.service = job.service.saturating_add(crate::whole(units / UNITS_PER_SERVICE).max(1));
+            job.lease(work, worker, attempt);
+        });
+        self.hold(now, worker, attempt, id, band.into(), out);
+    }
+
+    fn lease_probe(&mut self, now: Duration, id: JobId, worker: WorkerId, grid: Grid, out: &mut Vec<Effect>) {
+        let attempt = self.next_attempt();
+        self.change(id, |job| job.probe = Probe::Leased(worker, attempt));
+        self.hold(now, worker, attempt, id, LeaseKind::Probe(grid), out);
+    }
+
+    /// A worker holds something from now on.
+    fn hold(&mut self, now: Duration, to: WorkerId, attempt: AttemptId, id: JobId, kind: LeaseKind, out: &mut Vec<Effect>) {
+        let worker = self.workers.get_mut(&to).expect("a worker with credit is connected");
+        let job = self.jobs.get_mut(&id).expect("a job that wants workers lives");
+        if job.engine.is_none() {
+            job.engine = Some(self.fleet.engine(worker.kind).to_owned());
+        }
+        worker.leases.insert(attempt, Held { job: id, what: kind.into(), renewed: now, progress: 0, fenced: false });
+        let lease_ms = u32::try_from(self.config.lease.as_millis()).unwrap_or(u32::MAX);
+        let lease = Lease { job: id, attempt, priority: job.priority, lease_ms, kind, request: job.request };
+        out.push(Effect::ToWorker(to, Message::Lease(lease)));
+        worker.rank(to, &mut self.fleet);
+        self.timers.arm(Timer::Worker(to), now.saturating_add(self.config.lease));
+        self.touch(now, id);
+    }
+
+    /// Never used twice in this life; another life has another epoch.
+    fn next_attempt(&mut self) -> AttemptId {
+        self.attempts_ever += 1;
+        AttemptId(self.config.id_base().wrapping_add(self.attempts_ever))
+    }
+}
+
+/// How much work the next band of a job shall be for one worker, in units.
+///
+/// clamp(rest / (4 x threads), floor max(1 ms, 50 µs x threads), ceiling min(whole / (16 x threads), 1 s)) x the worker's speed, the floor
+/// over the ceiling. While nothing is measured, the floor: a guess may be wrong by orders of magnitude.
+fn band_units(job: &Job, crew: Crew, speed: Option<u64>) -> f64 {
+    let threads = crew.threads.max(1) as f64;
+    let per_ns = |speed: u64| speed as f64 / 1000.0;
+    let ns = |units: f64| units / per_ns(crew.speed_mean.max(1));
+    let floor = BAND_NS_MIN.max(BAND_NS_MIN_PER_THREAD * threads);
+    let band_ns = if job.cost_is_known() {
+        let ceiling = (ns(job.cost_total()) / (BANDS_OF_THE_WHOLE * threads)).min(BAND_NS_MAX);
+        (ns(job.cost_left(false)) / (BANDS_OF_THE_REST * threads)).min(ceiling).max(floor)
+    } else {
+        floor
+    };
+    band_ns * per_ns(speed.unwrap_or(crew.speed_mean))
+}
+
+/// The probe that a new job starts with.
+pub(crate) fn first_probe(request: &fractally_proto::Request, rows_left: Band) -> Probe {
+    match probe_of(request) {
+        Some(grid) if rows_left.strips > 1 => Probe::Due(grid),
+        Some(_) | None => Probe::Over,
+    }
+}

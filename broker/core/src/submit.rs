@@ -1,0 +1,169 @@
+//! SUBMIT: a new job, or a client that comes back to its own.
+//!
+//! The same key with the same request is the same job, and its newest client gets it. A key that the broker does not know makes a job
+//! that starts at the strips the client holds: so a client continues after the broker itself was lost.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use fractally_proto::{Accepted, Band, JobId, Layout, Message, Refusal, RefusalCode, Refused, Submit, limits};
+
+use crate::{
+    ClientId, Core, Effect, Note,
+    cost::CostModel,
+    job::{Delivery, Job, Owner, Pace, Totals},
+    schedule::first_probe,
+};
+
+impl Core {
+    pub(crate) fn on_submit(&mut self, now: Duration, from: ClientId, submit: &Submit, out: &mut Vec<Effect>) {
+        let known = self.keys.get(&submit.key).copied().filter(|_| !sabotage!(DuplicateKeyMakesAJob));
+        let checked = match known {
+            Some(id) => self.check_known(id, submit).map(|()| id),
+            None => self.check_new(submit).map(|()| self.next_job()),
+        };
+        let id = match checked {
+            Ok(id) => id,
+            Err(refusal) => return out.push(Effect::ToClient(from, Message::Refused(Refused { key: submit.key, refusal }))),
+        };
+        let layout = Layout::of(&submit.request);
+        let accepted = Accepted { key: submit.key, job: id, strips: layout.strips(), rows_per_strip: layout.rows_per_strip() };
+        out.push(Effect::ToClient(from, Message::Accepted(accepted)));
+        if known.is_some() {
+            out.push(Effect::Note(Note::JobAttached { job: id, client: from, have: submit.have }));
+        } else {
+            self.create(now, id, submit, layout);
+            let (strips, have) = (layout.strips(), submit.have);
+            out.push(Effect::Note(Note::JobAccepted { job: id, client: from, strips, have }));
+        }
+        self.attach(now, id, from, submit, out);
+    }
+
+    fn check_new(&self, submit: &Submit) -> Result<(), Refusal> {
+        submit.request.validate(&self.config.limits)?;
+        check_resume(submit)?;
+        let strips = Layout::of(&submit.request).strips();
+        if submit.have > strips {
+            let message = format!("{} strips; the picture has {strips}", submit.have);
+            return Err(Refusal::new(RefusalCode::Invalid, "have", message));
+        }
+        if self.jobs.len() >= self.config.jobs_max {
+            let message = format!("{} jobs are in hand, as many as may be; try again later", self.jobs.len());
+            return Err(Refusal::new(RefusalCode::Busy, "jobs", message));
+        }
+        Ok(())
+    }
+
+    fn check_known(&self, id: JobId, submit: &Submit) -> Result<(), Refusal> {
+        let Some(job) = self.jobs.get(&id) else { return Ok(()) };
+        let conflict = |field: &str| {
+            let message = format!("this key is the job {id} with another {field}; take a new key");
+            Err(Refusal::new(RefusalCode::KeyConflict, field, message))
+        };
+        if submit.request != job.request {
+            return conflict("request");
+        }
+        if submit.priority != job.priority {
+            return conflict("priority");
+        }
+        check_resume(submit)?;
+        if submit.have < job.acked || submit.have > job.reach.max(job.acked) {
+            let message = format!(
+                "{} strips; the broker can continue from {} to {}; cancel and take a new key",
+                submit.have,
+                job.acked,
+                job.reach.max(job.acked)
+            );
+            return Err(Refusal::new(RefusalCode::CannotResume, "have", message));
+        }
+        if submit.engine.is_some() && submit.engine != job.engine {
+            let message =
+                format!("the job runs on {}; cancel and take a new key", job.engine.as_deref().unwrap_or("no engine yet"));
+            return Err(Refusal::new(RefusalCode::CannotResume, "engine", message));
+        }
+        Ok(())
+    }
+
+    fn next_job(&mut self) -> JobId {
+        self.jobs_ever += 1;
+        JobId(self.config.id_base().wrapping_add(self.jobs_ever))
+    }
+
+    fn create(&mut self, now: Duration, id: JobId, submit: &Submit, layout: Layout) {
+        let (start, request) = (submit.have, submit.request);
+        let rest = Band { first: start, strips: layout.strips() - start };
+        // It starts level with the others of its class: neither first for a long time, nor last.
+        let others = self.jobs.values().filter(|job| job.priority == submit.priority);
+        let job = Job {
+            key: submit.key,
+            priority: submit.priority,
+            request,
+            layout,
+            accepted_at: now,
+            engine: submit.engine.clone(),
+            start,
+            acked: start,
+            uncut: start,
+            reach: start,
+            waiting: BTreeMap::new(),
+            leased: BTreeMap::new(),
+            arrived: BTreeMap::new(),
+            rows_rendered: layout.rows_before(start),
+            reserved: 0,
+            owner: Owner::Adrift(now),
+            probe: first_probe(&request, rest),
+            cost: CostModel::new(&request),
+            service: others.map(|job| job.service).min().unwrap_or(0),
+            turn: None,
+            totals: Totals::default(),
+            pace: Pace::default(),
+        };
+        self.jobs.insert(id, job);
+        self.keys.insert(submit.key, id);
+    }
+
+    /// Gives a job to a client, which holds `have` strips of it. A client that had it before hears no more of it.
+    fn attach(&mut self, now: Duration, id: JobId, to: ClientId, submit: &Submit, out: &mut Vec<Effect>) {
+        let reorder_bytes_max = self.config.reorder_bytes_max;
+        let before = self.jobs.get(&id).and_then(Job::client);
+        if let Some(client) = before.and_then(|client| self.clients.get_mut(&client)) {
+            client.jobs.remove(&id);
+        }
+        if let Some(client) = self.clients.get_mut(&to) {
+            client.jobs.insert(id);
+        }
+        let released = self.change(id, |job| {
+            // What the former client had under way comes again, but for what this SUBMIT acknowledges.
+            job.owner = Owner::Adrift(now);
+            let released = job.acknowledge(submit.have);
+            let window = submit.window_bytes.min(Job::window_max(&job.layout, reorder_bytes_max));
+            let next = if sabotage!(ResumeOffByOne) && submit.have > 0 { submit.have + 1 } else { submit.have };
+            job.owner = Owner::Attached(Delivery { client: to, window, next, in_flight: 0, messages: VecDeque::new() });
+            job.pace = Pace::default();
+            released
+        });
+        out.extend(released.into_iter().flatten().map(Effect::Release));
+        self.acknowledge(now, id, submit.have, out);
+        self.touch(now, id);
+    }
+}
+
+/// What must be right whether or not the key is known.
+fn check_resume(submit: &Submit) -> Result<(), Refusal> {
+    let invalid = |field: &str, message: String| Err(Refusal::new(RefusalCode::Invalid, field, message));
+    if let Some(engine) = submit.engine.as_ref().filter(|engine| engine.is_empty() || engine.len() > limits::TEXT_BYTES_MAX) {
+        return invalid("engine", format!("{} bytes; give from 1 to {}", engine.len(), limits::TEXT_BYTES_MAX));
+    }
+    if submit.engine.is_some() != (submit.have > 0) {
+        return invalid("engine", "name the engine of the strips that you hold, and none when you hold none".to_owned());
+    }
+    let largest = Job::strip_bytes_max(&Layout::of(&submit.request));
+    if submit.window_bytes < largest {
+        let message =
+            format!("{}; one strip of this picture can take {largest} bytes, so give at least that", submit.window_bytes);
+        return invalid("window_bytes", message);
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! The event loop: one task owns all state.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use fractally_broker_core::{ClientId, Config, Core, Effect, WorkerId};
+use fractally_proto::{DecodeError, ErrorCode, ErrorReport, Message, Strips};
+use fractally_transport::{BindError, Endpoint, Hub, HubEvent, Peer, Turn};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tracing::{debug, warn};
+
+use crate::{log, payloads::Payloads, words};
+
+/// A bound broker.
+pub struct Broker {
+    core: Core,
+    clients: Hub,
+    workers: Hub,
+    payloads: Payloads,
+    heartbeat: Duration,
+    started: Instant,
+    /// Effects of the event at hand, in order. Kept to reuse its memory.
+    effects: Vec<Effect>,
+}
+
+/// Which of the two sockets.
+#[derive(Clone, Copy)]
+enum Side {
+    Clients,
+    Workers,
+}
+
+impl Broker {
+    /// Listens for clients and for workers.
+    ///
+    /// # Errors
+    /// [`BindError`] when an address is taken, not ours, or not allowed.
+    pub async fn bind(clients: &Endpoint, workers: &Endpoint, config: Config) -> Result<Self, BindError> {
+        Ok(Self {
+            heartbeat: config.heartbeat,
+            core: Core::new(config),
+            clients: Hub::bind(clients).await?,
+            workers: Hub::bind(workers).await?,
+            payloads: Payloads::default(),
+            started: read_clock(),
+            effects: Vec::new(),
+        })
+    }
+
+    /// Where clients connect.
+    pub fn client_endpoint(&self) -> &Endpoint {
+        self.clients.endpoint()
+    }
+
+    /// Where workers connect.
+    pub fn worker_endpoint(&self) -> &Endpoint {
+        self.workers.endpoint()
+    }
+
+    /// Serves until `stop` is ready. Clients and workers then lose their connection, and look for the next broker.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        let mut heartbeat = interval(self.heartbeat);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut turn = Turn::default();
+        loop {
+            // Without anything to wait for, the heartbeat is reason enough to look again.
+            let deadline = self.core.next_deadline().map_or_else(|| read_clock() + self.heartbeat, |at| self.started + at);
+            tokio::select! {
+                event = self.clients.next() => self.on_event(Side::Clients, event),
+                event = self.workers.next() => self.on_event(Side::Workers, event),
+                () = sleep_until(deadline.into()) => self.on_tick(),
+                _ = heartbeat.tick() => self.on_heartbeat().await,
+                () = &mut stop => return,
+            }
+            self.perform().await;
+            turn.handled().await;
+        }
+    }
+
+    fn on_event(&mut self, side: Side, event: HubEvent) {
+        let now = self.tell_time();
+        match event {
+            HubEvent::Message(peer, message) => self.on_message(now, side, peer, message),
+            HubEvent::Malformed(peer, error) => {
+                let code = if matches!(error, DecodeError::Version(_)) { ErrorCode::Version } else { ErrorCode::Malformed };
+                self.expel(now, side, peer, code, error.to_string());
+            }
+            HubEvent::Gone(peer) => self.on_gone(now, side, peer),
+        }
+    }
+
+    fn on_message(&mut self, now: Duration, side: Side, peer: Peer, message: Message) {
+        let wrong = match side {
+            Side::Clients => match words::of_client(message) {
+                Ok(says) => return self.core.on_client(now, ClientId(peer.0), says, &mut self.effects),
+                Err(wrong) => wrong,
+            },
+            Side::Workers => match words::of_worker(message, &mut self.payloads) {
+                Ok(says) => return self.core.on_worker(now, WorkerId(peer.0), says, &mut self.effects),
+                Err(wrong) => wrong,
+            },
+        };
+        self.expel(now, side, peer, ErrorCode::Unexpected, wrong);
+    }
+
+    fn on_gone(&mut self, now: Duration, side: Side, peer: Peer) {
+        match side {
+            Side::Clients => self.core.on_client_gone(now, ClientId(peer.0), &mut self.effects),
+            Side::Workers => self.core.on_worker_gone(now, WorkerId(peer.0), &mut self.effects),
+        }
+    }
+
+    /// A bad message costs its sender the connection, and nobody else anything.
+    fn expel(&mut self, now: Duration, side: Side, peer: Peer, code: ErrorCode, message: String) {
+        let error = Message::Error(ErrorReport { code, message });
+        match side {
+            Side::Clients => {
+                let client = ClientId(peer.0);
+                self.effects.extend([Effect::ToClient(client, error), Effect::DropClient(client)]);
+            }
+            Side::Workers => {
+                let worker = WorkerId(peer.0);
+                self.effects.extend([Effect::ToWorker(worker, error), Effect::DropWorker(worker)]);
+            }
+        }
+        self.on_gone(now, side, peer);
+    }
+
+    fn on_tick(&mut self) {
+        let now = self.tell_time();
+        self.core.on_tick(now, &mut self.effects);
+    }
+
+    async fn on_heartbeat(&mut self) {
+        self.tell_time();
+        self.clients.heartbeat().await;
+        self.workers.heartbeat().await;
+    }
+
+    /// The time since the start, told to both hubs as well.
+    fn tell_time(&mut self) -> Duration {
+        let now = read_clock() - self.started;
+        self.clients.set_now(now);
+        self.workers.set_now(now);
+        now
+    }
+
+    async fn perform(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::ToClient(client, message) => {
+                    log_sent("client", client.0, &message);
+                    self.clients.send(Peer(client.0), &message).await;
+                }
+                Effect::ToWorker(worker, message) => {
+                    log_sent("worker", worker.0, &message);
+                    self.workers.send(Peer(worker.0), &message).await;
+                }
+                Effect::Deliver { client, job, engine, first, strips, payload, bytes } => {
+                    let payload = self.payloads.slice(payload, bytes);
+                    self.clients.send(Peer(client.0), &Message::Strips(Strips { job, engine, first, strips }, payload)).await;
+                }
+                Effect::Release(payload) => self.payloads.release(payload),
+                Effect::DropClient(client) => self.clients.kick(Peer(client.0)),
+                Effect::DropWorker(worker) => self.workers.kick(Peer(worker.0)),
+                Effect::Note(note) => log::note(note),
+            }
+        }
+        self.effects = effects;
+    }
+}
+
+fn log_sent(role: &str, peer: u64, message: &Message) {
+    if let Message::Error(error) = message {
+        warn!(role, peer, code = ?error.code, message = %error.message, "peer expelled");
+    } else {
+        debug!(role, peer, message = message.name(), "send");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the shell is where the clock is read")]
+fn read_clock() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,156 @@
+//! How a picture is cut: rows into strips (a pure function of the request), strips into bands (the scheduler's choice).
+
+use std::ops::Range;
+
+use crate::{Encoding, Request, limits};
+
+/// The strips of a picture: consecutive whole rows, as many as fit 256 KiB raw, at least one; the last may be shorter.
+///
+/// Scheduling never changes a layout, so it never changes a byte of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    encoding: Encoding,
+    rows: u32,
+    rows_per_strip: u32,
+    row_bytes: u64,
+}
+
+/// A run of whole strips of one picture: the unit of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Band {
+    /// Index of the first strip.
+    pub first: u32,
+    /// How many strips, at least one.
+    pub strips: u32,
+}
+
+impl Band {
+    /// Indices of the strips.
+    pub fn range(self) -> Range<u32> {
+        self.first..self.end()
+    }
+
+    /// Index of the strip after the last.
+    pub fn end(self) -> u32 {
+        self.first + self.strips
+    }
+}
+
+impl Layout {
+    /// The layout of a valid request.
+    pub fn of(request: &Request) -> Self {
+        let row_bytes = request.encoding.row_bytes(request.window.w);
+        let fit = limits::STRIP_RAW_BYTES / row_bytes;
+        let rows_per_strip = u32::try_from(fit).unwrap_or(u32::MAX).clamp(1, request.window.h.max(1));
+        Self { encoding: request.encoding, rows: request.window.h, rows_per_strip, row_bytes }
+    }
+
+    /// Rows of the picture.
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// Rows of every strip but perhaps the last.
+    pub fn rows_per_strip(&self) -> u32 {
+        self.rows_per_strip
+    }
+
+    /// How many strips there are, at least one.
+    pub fn strips(&self) -> u32 {
+        self.rows.div_ceil(self.rows_per_strip)
+    }
+
+    /// All strips as one band.
+    pub fn whole(&self) -> Band {
+        Band { first: 0, strips: self.strips() }
+    }
+
+    /// Rows of one strip, as indices into the drawn window.
+    pub fn rows_of(&self, strip: u32) -> Range<u32> {
+        let first = strip * self.rows_per_strip;
+        first..(first.saturating_add(self.rows_per_strip)).min(self.rows)
+    }
+
+    /// Rows of a band, as indices into the drawn window.
+    pub fn rows_of_band(&self, band: Band) -> Range<u32> {
+        self.rows_of(band.first).start..self.rows_of(band.end() - 1).end
+    }
+
+    /// Rows that the first `strips` strips hold.
+    pub fn rows_before(&self, strips: u32) -> u32 {
+        u32::try_from(u64::from(strips) * u64::from(self.rows_per_strip)).unwrap_or(u32::MAX).min(self.rows)
+    }
+
+    /// Bytes of one strip before encoding.
+    pub fn raw_len(&self, strip: u32) -> u64 {
+        let rows = self.rows_of(strip);
+        u64::from(rows.end - rows.start) * self.row_bytes
+    }
+
+    /// Bytes that the encoded strip can take at the most.
+    pub fn encoded_len_max(&self, strip: u32) -> u64 {
+        self.encoding.encoded_len_max(self.raw_len(strip))
+    }
+
+    /// Bytes that the tile of a band can take at the most: what is reserved when the band is leased.
+    pub fn tile_len_max(&self, band: Band) -> u64 {
+        let last = self.encoded_len_max(band.end() - 1);
+        self.encoded_len_max(band.first) * u64::from(band.strips - 1) + last
+    }
+
+    /// How many strips a band that starts at `first` can hold, so that its tile always fits one payload frame.
+    pub fn band_strips_max(&self, first: u32) -> u32 {
+        let per_strip = self.encoded_len_max(first).max(1);
+        let fit = u32::try_from(limits::PAYLOAD_BYTES_MAX as u64 / per_strip).unwrap_or(u32::MAX);
+        fit.min(limits::BAND_STRIPS_MAX).min(self.strips() - first).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Limits, Size, Window};
+
+    fn request(w: u32, h: u32, encoding: Encoding) -> Request {
+        Request { size: Size { w, h }, window: Window::whole(Size { w, h }), encoding, ..Request::default() }
+    }
+
+    #[test]
+    fn the_talks_scene_has_96_strips_of_21_rows() {
+        let layout = Layout::of(&request(4000, 2000, Encoding::Png));
+        assert_eq!((layout.rows_per_strip(), layout.strips()), (21, 96));
+        assert_eq!(layout.rows_of(95), 1995..2000);
+    }
+
+    #[test]
+    fn strips_cover_every_row_once() {
+        for (w, h) in [(1, 1), (7, 3), (1, 5000), (5000, 1), (1, 1_000_000), (1_000_000, 3), (90_000, 11)] {
+            for encoding in [Encoding::Png, Encoding::Counts] {
+                let layout = Layout::of(&request(w, h, encoding));
+                let mut next = 0;
+                for strip in layout.whole().range() {
+                    let rows = layout.rows_of(strip);
+                    assert_eq!(rows.start, next);
+                    assert!(rows.end > rows.start);
+                    next = rows.end;
+                    assert_eq!(layout.rows_before(strip + 1), next);
+                }
+                assert_eq!(next, h);
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_tile_fits_a_payload_frame() {
+        let side = Limits::default().width_max;
+        for w in [1, 100, 4000, 65_000, 87_381, 87_382, 300_000, side] {
+            for encoding in [Encoding::Png, Encoding::Counts] {
+                let layout = Layout::of(&request(w, side, encoding));
+                for first in [0, layout.strips() - 1] {
+                    let band = Band { first, strips: layout.band_strips_max(first) };
+                    assert!(layout.tile_len_max(band) <= limits::PAYLOAD_BYTES_MAX as u64, "{w} {encoding:?}");
+                }
+            }
+        }
+    }
+}

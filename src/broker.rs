@@ -1,0 +1,75 @@
+//! `fractally broker`.
+
+use std::{
+    fs::Permissions,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use fractally_broker::{Broker, Config};
+use fractally_transport::Endpoint;
+use tempfile::TempDir;
+use tracing::info;
+
+use crate::{AGENT, cli::BrokerArgs, exit::Failure, life};
+
+/// Room that a folder's path must leave for the names of the sockets in it, within the 108 bytes of a Unix socket's path.
+const FOLDER_PATH_MAX: usize = 64;
+
+pub(crate) async fn run(args: BrokerArgs) -> Result<(), Failure> {
+    // Held until the end: the folder goes when it is dropped.
+    let folder = if args.private { Some(private_folder()?) } else { None };
+    let (clients, workers) = match &folder {
+        Some(folder) => (Endpoint::Ipc(folder.path().join("clients")), Endpoint::Ipc(folder.path().join("workers"))),
+        None => network_endpoints(&args)?,
+    };
+    let config = Config::new(AGENT.to_owned(), life::new_epoch());
+    let broker = Broker::bind(&clients, &workers, config).await.map_err(|error| {
+        let hint = if folder.is_none() { "; choose other ports with --client-port and --worker-port" } else { "" };
+        Failure::from(anyhow::anyhow!("{error}{hint}"))
+    })?;
+    let (clients, workers) = (broker.client_endpoint().clone(), broker.worker_endpoint().clone());
+    info!(%clients, %workers, "listening");
+    say_ready(&clients, &workers).context("cannot say on stdout where it listens")?;
+    broker.run(life::stop(args.leave_with_stdin)).await;
+    Ok(())
+}
+
+fn say_ready(clients: &Endpoint, workers: &Endpoint) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "ready {clients} {workers}")?;
+    stdout.flush()
+}
+
+fn network_endpoints(args: &BrokerArgs) -> Result<(Endpoint, Endpoint), Failure> {
+    if !args.listen.is_loopback() && !args.trust_network {
+        return Err(Failure::usage(format!(
+            "--listen: other hosts can reach {}, and peers cannot be authenticated yet: whoever connects can submit jobs, pose as \
+             a worker, or stop the broker. Add --trust-network if you trust every host that can reach it, or listen on 127.0.0.1",
+            args.listen
+        )));
+    }
+    let endpoint = |port| Endpoint::Tcp { host: args.listen.to_string(), port };
+    Ok((endpoint(args.client_port), endpoint(args.worker_port)))
+}
+
+/// A new folder that only this user can enter, with a path short enough for sockets.
+fn private_folder() -> Result<TempDir, Failure> {
+    let candidates = [std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), Some(std::env::temp_dir()), Some("/tmp".into())];
+    let is_short = |path: &PathBuf| path.is_absolute() && path.as_os_str().len() <= FOLDER_PATH_MAX;
+    let mut last = None;
+    for base in candidates.into_iter().flatten().filter(is_short) {
+        match create_private(&base) {
+            Ok(folder) => return Ok(folder),
+            Err(error) => last = Some(anyhow::Error::from(error).context(format!("in {}", base.display()))),
+        }
+    }
+    let error = last.unwrap_or_else(|| anyhow::anyhow!("no temporary folder with a short path"));
+    Err(error.context("cannot create a private folder for the local grid's sockets").into())
+}
+
+fn create_private(base: &Path) -> std::io::Result<TempDir> {
+    tempfile::Builder::new().prefix("fractally-").permissions(Permissions::from_mode(0o700)).tempdir_in(base)
+}

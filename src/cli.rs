@@ -1,0 +1,270 @@
+//! The options of every subcommand. Flag > `FRACTALLY_*` variable > default.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use fractally_proto::{Colour, ColourMap, Encoding, Priority, Request, Size, Window, limits};
+use fractally_transport::Endpoint;
+
+use crate::{exit, notation};
+
+/// Renders Julia sets on one machine or on every machine of a LAN.
+#[derive(Debug, Parser)]
+#[command(name = "fractally", version, after_help = exit::HELP, propagate_version = true)]
+pub(crate) struct Cli {
+    /// What to log to stderr: error, warn, info, debug, or a filter such as `fractally_broker=debug`.
+    #[arg(long, global = true, env = "FRACTALLY_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Render a Julia set into a file.
+    Render(RenderArgs),
+    /// Take requests, hand out bands, put the pictures together (I/O only).
+    Broker(BrokerArgs),
+    /// Compute bands for a broker.
+    Worker(WorkerArgs),
+    /// Show a broker's workers and jobs.
+    Status(StatusArgs),
+}
+
+impl Command {
+    pub(crate) fn default_log(&self) -> &'static str {
+        match self {
+            Self::Render(_) | Self::Status(_) => "warn",
+            Self::Broker(_) | Self::Worker(_) => "info",
+        }
+    }
+}
+
+const RENDER_HELP: &str = "\
+Without --broker a grid is started on this machine for this one picture, and taken down with it.
+An existing FILE is replaced once the picture is complete, and left as it is when it is not.
+
+Examples:
+  fractally render -o julia.png
+  fractally render -c -0.4+0.6i --size 1920x1080 --width 3.6 --iter 1000 --cmap twilight -o dusk.png
+  fractally render -c i --size 800x600 -o counts.npy
+  fractally render --broker tcp://127.0.0.1:5555 --json -o julia.png";
+
+/// Options of `render`.
+#[derive(Debug, Args)]
+#[command(after_help = RENDER_HELP, after_long_help = format!("{RENDER_HELP}\n\n{}", exit::HELP))]
+pub(crate) struct RenderArgs {
+    /// The constant c of z² + c.
+    #[arg(short, value_name = "RE+IMi", default_value = "-0.8+0.156i", allow_hyphen_values = true, value_parser = notation::complex)]
+    pub(crate) c: [f64; 2],
+    /// Centre of the view in the plane; the imaginary axis points up.
+    #[arg(long, value_name = "RE+IMi", default_value = "0", allow_hyphen_values = true, value_parser = notation::complex)]
+    pub(crate) center: [f64; 2],
+    /// Width of the view in plane units; pixels are square.
+    #[arg(long, value_name = "W", default_value = "4", allow_hyphen_values = true)]
+    pub(crate) width: f64,
+    /// Size of the image in pixels.
+    #[arg(long, value_name = "WxH", default_value = "4000x2000", value_parser = notation::size, allow_hyphen_values = true)]
+    pub(crate) size: Size,
+    /// Draw only this part of the image, in pixels: its size, then its first column and row.
+    #[arg(long, value_name = "WxH+X+Y", value_parser = notation::window)]
+    pub(crate) window: Option<Window>,
+    /// Iteration limit: points that have not escaped by then are interior.
+    #[arg(long, value_name = "N", default_value = "256", allow_hyphen_values = true)]
+    pub(crate) iter: u32,
+    /// Bailout radius: a point has escaped when |z| is greater.
+    #[arg(long, value_name = "R", default_value = "2", allow_hyphen_values = true)]
+    pub(crate) bailout: f64,
+    /// Colour map.
+    #[arg(long, value_name = "NAME", default_value = "inferno", value_parser = colour_map)]
+    pub(crate) cmap: ColourMap,
+    /// Colour of interior points: #RRGGBB, or black, white, gray, red, green, blue, navy, gold.
+    #[arg(long, value_name = "COLOUR", default_value = "black", value_parser = notation::colour)]
+    pub(crate) interior: InteriorColour,
+    /// Where the picture goes; `-` is standard output.
+    #[arg(short, long, value_name = "FILE", default_value = "julia.png")]
+    pub(crate) output: PathBuf,
+    /// What to write: a picture, or raw counts as u32 (height x width). By default the file's ending says.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// Workers of the local grid, one thread each [default: one a core].
+    #[arg(long, value_name = "N", env = "FRACTALLY_WORKERS", conflicts_with = "broker",
+        value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub(crate) workers: Option<u32>,
+    /// A running broker's endpoint for clients, as tcp://HOST:5555.
+    #[arg(long, value_name = "ENDPOINT", env = "FRACTALLY_BROKER")]
+    pub(crate) broker: Option<Endpoint>,
+    /// Whether somebody waits for it, or it may take the time that others leave.
+    #[arg(long, value_enum, default_value = "interactive")]
+    pub(crate) priority: PriorityArg,
+    /// How long to wait for a broker to answer, seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub(crate) connect_timeout: Duration,
+    /// How long to wait for a broker that was there and went away, seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) reconnect_for: Duration,
+    /// Print what it took as one line of JSON to stdout (to stderr with `-o -`).
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No progress and no summary.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Red, green and blue. A name of its own, since clap takes a bare array for a list of values.
+pub(crate) type InteriorColour = [u8; 3];
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A PNG picture.
+    Png,
+    /// Raw counts.
+    Npy,
+}
+
+/// [`Priority`] as an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PriorityArg {
+    Interactive,
+    Batch,
+}
+
+impl From<PriorityArg> for Priority {
+    fn from(arg: PriorityArg) -> Self {
+        match arg {
+            PriorityArg::Interactive => Self::Interactive,
+            PriorityArg::Batch => Self::Batch,
+        }
+    }
+}
+
+impl RenderArgs {
+    /// The request that the options describe.
+    pub(crate) fn request(&self, format: Format) -> Request {
+        Request {
+            c: self.c,
+            center: self.center,
+            width: self.width,
+            size: self.size,
+            window: self.window.unwrap_or_else(|| Window::whole(self.size)),
+            iterations: self.iter,
+            bailout: self.bailout,
+            colour: Colour { map: self.cmap, interior: self.interior },
+            encoding: match format {
+                Format::Png => Encoding::Png,
+                Format::Npy => Encoding::Counts,
+            },
+        }
+    }
+}
+
+const BROKER_HELP: &str = "\
+Prints `ready CLIENT_ENDPOINT WORKER_ENDPOINT` to stdout once it listens.
+
+Examples:
+  fractally broker
+  fractally broker --listen 0.0.0.0 --trust-network";
+
+/// Options of `broker`.
+#[derive(Debug, Args)]
+#[command(after_help = BROKER_HELP)]
+pub(crate) struct BrokerArgs {
+    /// Address to listen on. One that other hosts can reach needs --trust-network.
+    #[arg(long, value_name = "ADDRESS", env = "FRACTALLY_LISTEN", default_value = "127.0.0.1")]
+    pub(crate) listen: IpAddr,
+    /// Port for clients; 0 takes a free one.
+    #[arg(long, value_name = "PORT", env = "FRACTALLY_CLIENT_PORT", default_value = "5555")]
+    pub(crate) client_port: u16,
+    /// Port for workers; 0 takes a free one.
+    #[arg(long, value_name = "PORT", env = "FRACTALLY_WORKER_PORT", default_value = "5556")]
+    pub(crate) worker_port: u16,
+    /// Listen where other hosts can connect. Peers cannot be authenticated yet: everybody who reaches the ports can submit
+    /// jobs, pose as a worker and hand in wrong pictures, or stop the broker. For networks whose every host you trust.
+    #[arg(long)]
+    pub(crate) trust_network: bool,
+    /// Listen on Unix sockets in a new private folder, which is removed at the end.
+    #[arg(long, hide = true)]
+    pub(crate) private: bool,
+    /// Leave when stdin is closed.
+    #[arg(long, hide = true)]
+    pub(crate) leave_with_stdin: bool,
+}
+
+const WORKER_HELP: &str = "\
+A worker that loses its broker looks for it again until it is stopped.
+
+Example:
+  fractally worker --broker tcp://127.0.0.1:5556";
+
+/// Options of `worker`.
+#[derive(Debug, Args)]
+#[command(after_help = WORKER_HELP)]
+pub(crate) struct WorkerArgs {
+    /// The broker's endpoint for workers.
+    #[arg(long, value_name = "ENDPOINT", env = "FRACTALLY_WORKER_BROKER", default_value = "tcp://127.0.0.1:5556")]
+    pub(crate) broker: Endpoint,
+    /// Threads that compute [default: one a core].
+    #[arg(long, value_name = "N", env = "FRACTALLY_THREADS",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::WORKER_THREADS_MAX)))]
+    pub(crate) threads: Option<u32>,
+    /// Its name in `status` and logs [default: host and process].
+    #[arg(long, env = "FRACTALLY_NAME", value_parser = worker_name)]
+    pub(crate) name: Option<String>,
+    /// Leave when stdin is closed.
+    #[arg(long, hide = true)]
+    pub(crate) leave_with_stdin: bool,
+}
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  fractally status --broker tcp://127.0.0.1:5555")]
+pub(crate) struct StatusArgs {
+    /// The broker's endpoint for clients.
+    #[arg(long, value_name = "ENDPOINT", env = "FRACTALLY_BROKER", default_value = "tcp://127.0.0.1:5555")]
+    pub(crate) broker: Endpoint,
+    /// How long to wait for the broker to answer, seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub(crate) connect_timeout: Duration,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn colour_map(name: &str) -> Result<ColourMap, String> {
+    name.parse().map_err(|error: fractally_proto::UnknownColourMap| error.to_string())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("{text:?} is not a number of seconds from 0 to 86400"))
+}
+
+fn worker_name(name: &str) -> Result<String, String> {
+    let max = limits::TEXT_BYTES_MAX;
+    if name.is_empty() || name.len() > max { Err(format!("a name has 1 to {max} bytes")) } else { Ok(name.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_options_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_constant_that_begins_with_a_minus_is_taken_as_it_stands() {
+        let cli = Cli::try_parse_from(["fractally", "render", "-c", "-0.8+0.156i", "--center", "-1-i"]).unwrap();
+        let Command::Render(args) = cli.command else { panic!("render was asked for") };
+        assert_eq!((args.c, args.center), ([-0.8, 0.156], [-1.0, -1.0]));
+    }
+
+    #[test]
+    fn the_defaults_are_the_talks_scene() {
+        let Command::Render(args) = Cli::try_parse_from(["fractally", "render"]).unwrap().command else { panic!("render") };
+        assert_eq!(args.request(Format::Png), Request::default());
+    }
+}

@@ -1,0 +1,105 @@
+//! Exit codes, and the one line that goes with each.
+
+use std::process::ExitCode;
+
+use fractally_client::{AssembleError, RenderError, SessionError};
+use fractally_proto::Refusal;
+
+/// How the program ends. Shown in `--help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Code {
+    /// Something else went wrong: a file that cannot be written, a port in use, a grid that broke.
+    Failure = 1,
+    /// The options are wrong, or the request is over a limit.
+    Usage = 2,
+    /// The broker does not answer.
+    Unreachable = 3,
+    /// The broker gave the job up.
+    JobFailed = 4,
+    /// Stopped by a signal.
+    Interrupted = 130,
+}
+
+/// What `--help` says about exit codes.
+pub(crate) const HELP: &str = "\
+Exit codes:
+  0    done
+  1    failed: an unwritable file, a port in use, a broken local grid
+  2    wrong options, or a request over a limit
+  3    no broker answers
+  4    the broker gave the job up
+  130  stopped by Ctrl-C or a signal";
+
+/// A failure with its exit code and a line for people.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { code: Code::Usage, message: message.into() }
+    }
+
+    pub(crate) fn interrupted() -> Self {
+        Self { code: Code::Interrupted, message: "stopped; nothing was written".to_owned() }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { code: Code::Failure, message: format!("{error:#}") }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::usage(format!("{}: {}", flag_of(&refusal.field), refusal.message))
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        let hint = match &error {
+            SessionError::Connect(_) => "; start one with `fractally broker`, or leave --broker out to render on this machine",
+            SessionError::Silent { .. } | SessionError::Link(_) | SessionError::Refused(_) => "",
+        };
+        Self { code: Code::Unreachable, message: format!("{error}{hint}") }
+    }
+}
+
+impl From<RenderError> for Failure {
+    fn from(error: RenderError) -> Self {
+        match error {
+            RenderError::Session(error) => error.into(),
+            RenderError::Refused(refusal) => refusal.into(),
+            RenderError::Failed(_) | RenderError::Assemble(AssembleError::Misfit(_)) => {
+                Self { code: Code::JobFailed, message: error.to_string() }
+            }
+            RenderError::Assemble(AssembleError::Io(_)) => Self { code: Code::Failure, message: error.to_string() },
+            RenderError::Stopped => Self::interrupted(),
+        }
+    }
+}
+
+/// The option that sets a field of a request.
+fn flag_of(field: &str) -> String {
+    match field {
+        "c" => "-c".to_owned(),
+        "iterations" => "--iter".to_owned(),
+        field => format!("--{field}"),
+    }
+}
+
+/// Says what went wrong and gives the exit code.
+pub(crate) fn report(ended: Result<(), Failure>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("fractally: {}", failure.message);
+            ExitCode::from(failure.code as u8)
+        }
+    }
+}

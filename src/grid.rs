@@ -1,0 +1,150 @@
+//! The local grid: this binary again, as a broker and as workers, for the length of one render.
+//!
+//! However this process ends, its children go with it: each holds the read end of a pipe as stdin and leaves when it closes.
+//! They stand in a process group of their own, so that Ctrl-C reaches this process alone, which then stops in good order. The
+//! broker owns the folder of the sockets and removes it.
+
+use std::{io, process::Stdio, time::Duration};
+
+use anyhow::{Context, Result, anyhow, bail};
+use fractally_transport::Endpoint;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, ChildStdin, Command},
+    time::timeout,
+};
+use tracing::{debug, warn};
+
+/// How long the broker may take to listen.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a child may take to leave before it is killed.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Times that a worker is started again before the grid goes on without it.
+const RESTARTS_MAX: u32 = 3;
+
+/// A broker and workers that live as long as this value.
+pub(crate) struct LocalGrid {
+    broker: Kept,
+    group: i32,
+    workers: Vec<Slot>,
+    client_endpoint: Endpoint,
+    worker_endpoint: Endpoint,
+}
+
+struct Slot {
+    /// Absent once it has died too often.
+    child: Option<Kept>,
+    restarts: u32,
+}
+
+/// A child and the pipe that keeps it: waiting for a child through its own handle would close the pipe first.
+struct Kept {
+    child: Child,
+    pipe: Option<ChildStdin>,
+}
+
+impl LocalGrid {
+    /// Starts a broker, waits until it listens, and starts `workers` workers of one thread each.
+    pub(crate) async fn start(workers: u32) -> Result<Self> {
+        let mut broker = spawn(&["broker", "--private"], 0, Stdio::piped()).context("cannot start the local grid's broker")?;
+        let group =
+            broker.child.id().and_then(|id| i32::try_from(id).ok()).context("the local grid's broker has gone at once")?;
+        let (client_endpoint, worker_endpoint) =
+            ready(&mut broker.child).await.context("the local grid's broker does not listen")?;
+        let mut grid = Self { broker, group, workers: Vec::new(), client_endpoint, worker_endpoint };
+        for _ in 0..workers {
+            let child = Some(grid.spawn_worker()?);
+            grid.workers.push(Slot { child, restarts: 0 });
+        }
+        Ok(grid)
+    }
+
+    /// Where clients connect.
+    pub(crate) fn client_endpoint(&self) -> &Endpoint {
+        &self.client_endpoint
+    }
+
+    fn spawn_worker(&self) -> Result<Kept> {
+        let endpoint = self.worker_endpoint.to_string();
+        let args = ["worker", "--threads", "1", "--broker", &endpoint];
+        spawn(&args, self.group, Stdio::null()).context("cannot start a worker of the local grid")
+    }
+
+    /// Starts workers again that die. Returns when the grid is beyond help, with the reason.
+    pub(crate) async fn supervise(&mut self) -> anyhow::Error {
+        loop {
+            let waits = self.workers.iter_mut().enumerate().filter_map(|(index, slot)| {
+                let child = slot.child.as_mut()?;
+                Some(Box::pin(async move { (index, child.child.wait().await) }))
+            });
+            let waits: Vec<_> = waits.collect();
+            if waits.is_empty() {
+                return anyhow!("every worker of the local grid has died {RESTARTS_MAX} times");
+            }
+            let (index, ended) = tokio::select! {
+                ((index, ended), _, _) = futures::future::select_all(waits) => (index, ended),
+                ended = self.broker.child.wait() => return anyhow!("the local grid's broker has ended ({})", describe(ended)),
+            };
+            warn!(worker = index, ended = describe(ended), "worker died");
+            if let Err(error) = self.restart(index) {
+                return error;
+            }
+        }
+    }
+
+    fn restart(&mut self, index: usize) -> Result<()> {
+        let restarts = self.workers[index].restarts + 1;
+        let child = if restarts <= RESTARTS_MAX { Some(self.spawn_worker()?) } else { None };
+        self.workers[index] = Slot { child, restarts };
+        Ok(())
+    }
+
+    /// Takes the grid down and waits until every child has gone.
+    pub(crate) async fn stop(mut self) {
+        let children = self.workers.drain(..).filter_map(|slot| slot.child).chain([self.broker]);
+        let mut children: Vec<_> = children.collect();
+        for child in &mut children {
+            drop(child.pipe.take());
+        }
+        for Kept { mut child, .. } in children {
+            if timeout(LEAVE_TIMEOUT, child.wait()).await.is_err() {
+                debug!(id = child.id(), "killed");
+                // It fails only when the child has gone by itself.
+                let _ = child.kill().await;
+            }
+        }
+    }
+}
+
+/// This binary again, with its stdin a pipe whose other end we hold.
+fn spawn(args: &[&str], group: i32, stdout: Stdio) -> io::Result<Kept> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(args).arg("--leave-with-stdin").stdin(Stdio::piped()).stdout(stdout).process_group(group);
+    // What the user set for roles of his own must not reach these.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FRACTALLY_")) {
+        if name != "FRACTALLY_LOG" {
+            command.env_remove(name);
+        }
+    }
+    if std::env::var_os("FRACTALLY_LOG").is_none() {
+        command.env("FRACTALLY_LOG", "warn");
+    }
+    let mut child = command.spawn()?;
+    let pipe = child.stdin.take();
+    Ok(Kept { child, pipe })
+}
+
+/// The endpoints that a broker says it listens on.
+async fn ready(broker: &mut Child) -> Result<(Endpoint, Endpoint)> {
+    let stdout = broker.stdout.take().context("its stdout is not piped")?;
+    let mut line = String::new();
+    timeout(READY_TIMEOUT, BufReader::new(stdout).read_line(&mut line)).await.context("it says nothing")??;
+    match line.split_whitespace().collect::<Vec<_>>()[..] {
+        ["ready", clients, workers] => Ok((clients.parse()?, workers.parse()?)),
+        _ => bail!("it says {line:?}"),
+    }
+}
+
+fn describe(ended: io::Result<std::process::ExitStatus>) -> String {
+    ended.map_or_else(|error| error.to_string(), |status| status.to_string())
+}

@@ -1,0 +1,54 @@
+//! `fractally`: one binary, every role.
+//!
+//! This package is the command line, exit codes, logging, and the local grid (child processes of this same binary). It holds
+//! no logic of the grid: a subcommand reads its options, calls a library crate, and says what came of it.
+//!
+//! Read next: `cli.rs` for the options, `grid.rs` for the local grid, `ARCHITECTURE.md` for the house.
+
+mod broker;
+mod cli;
+mod exit;
+mod grid;
+mod life;
+mod notation;
+mod progress;
+mod render;
+mod status;
+mod worker;
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Command};
+
+/// Program and version, as peers see it.
+const AGENT: &str = concat!("fractally ", env!("CARGO_PKG_VERSION"));
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(cli.log.as_deref().unwrap_or_else(|| cli.command.default_log()));
+    // One thread: the roles that use this runtime only move bytes, and a lone thread moves them with less delay.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli.command)),
+        Err(error) => Err(exit::Failure::from(anyhow::Error::from(error).context("cannot start"))),
+    };
+    exit::report(ended)
+}
+
+async fn run(command: Command) -> Result<(), exit::Failure> {
+    match command {
+        Command::Render(options) => render::run(options).await,
+        Command::Broker(options) => broker::run(options).await,
+        Command::Worker(options) => worker::run(options).await,
+        Command::Status(options) => status::run(options).await,
+    }
+}
+
+fn start_logging(filter: &str) {
+    let filter = EnvFilter::builder().parse_lossy(filter);
+    let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).with_target(false).init();
+}

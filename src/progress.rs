@@ -1,0 +1,55 @@
+//! Progress on stderr: a bar where it is a terminal, nothing where it is not.
+
+use std::{io::IsTerminal, time::Duration};
+
+use fractally_client::Event;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Shows the events of a render.
+pub(crate) struct Follow {
+    bar: ProgressBar,
+}
+
+impl Follow {
+    /// A bar of `rows` rows; hidden when `quiet` or when nobody sees it.
+    pub(crate) fn new(rows: u32, quiet: bool) -> Self {
+        let is_seen = !quiet && std::io::stderr().is_terminal();
+        let target = if is_seen { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(rows.into()), target);
+        let style = ProgressStyle::with_template("{bar:32} {percent:>3} %  {pos}/{len} rows  {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message("waits for the broker");
+        Self { bar }
+    }
+
+    /// Shows one event.
+    pub(crate) fn on_event(&self, event: &Event) {
+        match event {
+            Event::Accepted { .. } => self.bar.set_message("waits for a worker"),
+            Event::Rows { rows } => self.bar.set_position((*rows).into()),
+            Event::Progress(progress) if progress.workers_all == 0 => self.bar.set_message("waits for a worker"),
+            Event::Progress(progress) => {
+                let eta = progress.eta_ms.map_or_else(String::new, |ms| format!("  {} left", human(Duration::from_millis(ms))));
+                self.bar.set_message(format!("{} of {} workers{eta}", progress.workers, progress.workers_all));
+            }
+            Event::Reconnecting { reason } => self.bar.set_message(format!("reconnects: {reason}")),
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A duration with the two units that matter.
+pub(crate) fn human(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..=9 => format!("{:.1} s", duration.as_secs_f64()),
+        10..=59 => format!("{seconds} s"),
+        60..=3599 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        3600..=86_399 => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {:02} h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}

@@ -1,0 +1,101 @@
+//! `fractally status`.
+
+use std::{fmt::Write, time::Duration};
+
+use anyhow::Context;
+use fractally_client::{Broker, status};
+use fractally_proto::{JobStatus, Priority, Status, WorkerStatus};
+
+use crate::{AGENT, cli::StatusArgs, exit::Failure, life, progress::human, render::print_line};
+
+pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
+    let broker = Broker {
+        endpoint: args.broker,
+        agent: AGENT.to_owned(),
+        epoch: life::new_epoch(),
+        connect_timeout: args.connect_timeout,
+    };
+    let status = status(&broker).await?;
+    let text = if args.json { serde_json::to_string_pretty(&status).context("cannot write JSON")? } else { describe(&status) };
+    print_line(text.trim_end())
+}
+
+fn describe(status: &Status) -> String {
+    let broker = &status.broker;
+    let mut text = format!(
+        "{} up {}, {} clients, {} pictures done, {} lost, {} held\n\n",
+        broker.agent,
+        human(Duration::from_millis(broker.uptime_ms)),
+        broker.clients,
+        broker.jobs_done,
+        broker.jobs_lost,
+        bytes(broker.held_bytes),
+    );
+    let workers = status.workers.iter().map(worker_row).collect::<Vec<_>>();
+    table(&mut text, ["WORKER", "THREADS", "KERNEL", "BANDS HELD", "DONE", "FAILED", "M ITER/S", "CONNECTED", "HEARD"], &workers);
+    text.push('\n');
+    let jobs = status.jobs.iter().map(job_row).collect::<Vec<_>>();
+    table(&mut text, ["JOB", "CLASS", "SIZE", "ROWS", "BANDS HELD", "TRIES", "AGE", "LEFT", "CLIENT"], &jobs);
+    text
+}
+
+fn worker_row(worker: &WorkerStatus) -> [String; 9] {
+    let rate =
+        worker.iterations_per_s.map_or_else(|| "-".to_owned(), |rate| format!("{:.0}", rate * f64::from(worker.threads) / 1e6));
+    [
+        worker.name.clone(),
+        worker.threads.to_string(),
+        worker.kernel.clone(),
+        worker.leases.to_string(),
+        worker.bands_done.to_string(),
+        worker.bands_failed.to_string(),
+        rate,
+        human(Duration::from_millis(worker.connected_ms)),
+        format!("{} ago", human(Duration::from_millis(worker.silent_ms))),
+    ]
+}
+
+fn job_row(job: &JobStatus) -> [String; 9] {
+    let class = match job.priority {
+        Priority::Interactive => "interactive",
+        Priority::Batch => "batch",
+    };
+    [
+        job.job.to_string(),
+        class.to_owned(),
+        format!("{}x{}", job.width, job.height),
+        format!("{} ({} %)", job.rows_done, u64::from(job.rows_done) * 100 / u64::from(job.height.max(1))),
+        job.leases.to_string(),
+        job.attempts.to_string(),
+        human(Duration::from_millis(job.age_ms)),
+        job.eta_ms.map_or_else(|| "?".to_owned(), |ms| human(Duration::from_millis(ms))),
+        if job.attached { "attached" } else { "away" }.to_owned(),
+    ]
+}
+
+/// Rows under their heads, each column as wide as its widest entry.
+fn table<const N: usize>(text: &mut String, heads: [&str; N], rows: &[[String; N]]) {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).chain([heads[column].len()]).max();
+    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    let mut line = |cells: [&str; N]| {
+        let line = cells.iter().zip(widths).fold(String::new(), |mut line, (cell, width)| {
+            let _ = write!(line, "{cell:width$}  ");
+            line
+        });
+        text.push_str(line.trim_end());
+        text.push('\n');
+    };
+    line(heads);
+    rows.iter().for_each(|row| line(std::array::from_fn(|column| row[column].as_str())));
+    if rows.is_empty() {
+        text.push_str("(none)\n");
+    }
+}
+
+fn bytes(count: u64) -> String {
+    match count {
+        0..1024 => format!("{count} B"),
+        1024..1_048_576 => format!("{} KiB", count / 1024),
+        _ => format!("{} MiB", count / 1_048_576),
+    }
+}

@@ -1,0 +1,46 @@
+//! `fractally worker`.
+
+use std::{num::NonZero, thread::available_parallelism, time::Duration};
+
+use fractally_proto::limits;
+use fractally_worker::{EndReason, Options};
+use tracing::info;
+
+use crate::{
+    AGENT,
+    cli::WorkerArgs,
+    exit::{Code, Failure},
+    life,
+};
+
+/// How long one try to connect may take; tries follow one another until the worker is stopped.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(args: WorkerArgs) -> Result<(), Failure> {
+    let options = Options {
+        broker: args.broker,
+        threads: args.threads.unwrap_or_else(cores),
+        name: args.name.unwrap_or_else(host_and_process),
+        agent: AGENT.to_owned(),
+        epoch: life::new_epoch(),
+        connect_timeout: CONNECT_TIMEOUT,
+    };
+    info!(broker = %options.broker, threads = options.threads, "worker starts");
+    match fractally_worker::run(options, life::stop(args.leave_with_stdin)).await {
+        EndReason::Stopped => Ok(()),
+        reason @ EndReason::Refused(_) => Err(Failure { code: Code::JobFailed, message: reason.to_string() }),
+    }
+}
+
+/// Cores that this process may use, as threads of one worker.
+pub(crate) fn cores() -> u32 {
+    let cores = available_parallelism().map_or(1, NonZero::get);
+    u32::try_from(cores).unwrap_or(u32::MAX).min(limits::WORKER_THREADS_MAX)
+}
+
+fn host_and_process() -> String {
+    let uname = rustix::system::uname();
+    let mut host = uname.nodename().to_string_lossy().into_owned();
+    host.truncate(host.floor_char_boundary(64));
+    format!("{host}:{}", std::process::id())
+}

@@ -1,0 +1,146 @@
+//! A broker, workers and clients that live on their own.
+
+use std::fs;
+
+use fractally_testkit::{Broker, Worker, eventually};
+
+use crate::{LONG, lab};
+
+#[test]
+fn several_clients_render_at_once() {
+    let lab = lab();
+    let broker = Broker::start(&lab);
+    let _workers = [Worker::start(&lab, &broker, "a", 1), Worker::start(&lab, &broker, "b", 2)];
+    let start = |index: u32| {
+        let file = format!("{index}.png");
+        let size = format!("{}x300", 300 + index);
+        lab.start(lab.command(["render", "--json", "--broker", &broker.clients, "--size", &size, "-o", &file]))
+    };
+    let renders: Vec<_> = (0..6).map(start).collect();
+    for (index, render) in renders.into_iter().enumerate() {
+        assert_eq!(render.wait().report()["width"], 300 + index, "each client gets its own picture");
+    }
+    let status = broker.await_status(&lab, "every job is over", |status| status["broker"]["jobs_done"] == 6);
+    assert_eq!(status["jobs"].as_array().map(Vec::len), Some(0));
+    assert_eq!(status["broker"]["held_bytes"], 0);
+}
+
+#[test]
+fn a_render_that_comes_before_any_worker_waits_for_one() {
+    let lab = lab();
+    let broker = Broker::start(&lab);
+    let render = lab.start(lab.command(["render", "--json", "--broker", &broker.clients, "--size", "200x100"]));
+    broker.await_status(&lab, "the job is there", |status| status["jobs"].as_array().is_some_and(|jobs| jobs.len() == 1));
+    let _worker = Worker::start(&lab, &broker, "w", 1);
+    render.wait().report();
+    assert_eq!(lab.files(), ["julia.png"]);
+}
+
+#[test]
+fn a_worker_that_comes_before_its_broker_waits_for_it() {
+    let lab = lab();
+    let broker = Broker::start(&lab);
+    let worker = Worker::start(&lab, &broker, "w", 1);
+    let port = |endpoint: &str| endpoint.rsplit(':').next().unwrap().to_owned();
+    let ports = [port(&broker.clients), port(&broker.workers)];
+    broker.await_status(&lab, "the worker is there", |status| worker.row(status).is_some());
+    broker.process.kill();
+    drop(broker);
+    let again = Broker::start_with(&lab, &["--client-port", &ports[0], "--worker-port", &ports[1]]);
+    again.await_status(&lab, "the worker is back", |status| worker.row(status).is_some());
+    lab.render(["--broker", &again.clients, "--size", "50x50"]);
+}
+
+#[test]
+fn a_render_goes_on_after_its_broker_was_started_again() {
+    let lab = lab();
+    let undisturbed = lab.render(LONG.iter().chain(&["--workers", "1", "-o", "undisturbed.png"]));
+    let broker = Broker::start(&lab);
+    let _worker = Worker::start(&lab, &broker, "w", 2);
+    let port = |endpoint: &str| endpoint.rsplit(':').next().unwrap().to_owned();
+    let ports = [port(&broker.clients), port(&broker.workers)];
+    let args = ["render", "--json", "--broker", &broker.clients, "-o", "resumed.png"];
+    let render = lab.start(lab.command(args.iter().chain(&LONG)));
+    broker.await_status(&lab, "some rows are done", |status| status["jobs"][0]["rows_done"].as_u64() > Some(0));
+    broker.process.kill();
+    drop(broker);
+    let _again = Broker::start_with(&lab, &["--client-port", &ports[0], "--worker-port", &ports[1]]);
+    let report = render.wait().report();
+    assert_eq!(report["sha256"], undisturbed["sha256"]);
+    assert_eq!(report["reconnects"], 1, "{report}");
+    assert!(report["iterations"].as_u64() < undisturbed["iterations"].as_u64(), "finished rows are not rendered again: {report}");
+}
+
+#[test]
+fn a_cancelled_job_frees_its_workers() {
+    let lab = lab();
+    let broker = Broker::start(&lab);
+    let worker = Worker::start(&lab, &broker, "w", 1);
+    let args = ["render", "--broker", &broker.clients, "--iter", "900000000"];
+    let render = lab.start(lab.command(args.iter().chain(&LONG[..6])));
+    broker.await_status(&lab, "the worker works", |status| worker.holds_a_band(status));
+    render.interrupt();
+    assert_eq!(render.wait().code(), 130);
+    broker.await_status(&lab, "nothing is left of the job", |status| {
+        status["jobs"].as_array().is_some_and(Vec::is_empty) && !worker.holds_a_band(status)
+    });
+    // One row of that job would have taken longer than this whole test.
+    lab.render(["--broker", &broker.clients, "--size", "50x50"]);
+}
+
+#[test]
+fn interactive_renders_pass_a_batch_render() {
+    let lab = lab();
+    let broker = Broker::start(&lab);
+    let worker = Worker::start(&lab, &broker, "w", 1);
+    let args = ["render", "--broker", &broker.clients, "--priority", "batch", "-o", "batch.png"];
+    let batch = lab.start(lab.command(args.iter().chain(&LONG[..4]).chain(&["--size", "3000x3000", "--iter", "60000"])));
+    broker.await_status(&lab, "the worker works", |status| worker.holds_a_band(status));
+    lab.render(["--broker", &broker.clients, "--size", "50x50", "-o", "quick.png"]);
+    let status = broker.status(&lab);
+    assert_eq!(status["jobs"][0]["priority"], "batch", "the batch job is still there: {status}");
+    batch.interrupt();
+    batch.wait();
+}
+
+#[test]
+fn status_shows_people_the_workers_and_jobs() {
+    let lab = lab();
+    let broker = Broker::start(&lab);
+    let worker = Worker::start(&lab, &broker, "render-box", 1);
+    broker.await_status(&lab, "the worker is there", |status| worker.row(status).is_some());
+    lab.render(["--broker", &broker.clients, "--size", "50x50"]);
+    let text = String::from_utf8(lab.run(["status", "--broker", &broker.clients]).stdout).unwrap();
+    assert!(text.contains("render-box") && text.contains("WORKER") && text.contains("JOB"), "{text}");
+    assert!(text.lines().all(|line| line.len() < 160), "{text}");
+}
+
+#[test]
+fn a_worker_that_is_asked_to_stop_hands_its_bands_back() {
+    let lab = lab();
+    let broker = Broker::start(&lab);
+    let leaver = Worker::start(&lab, &broker, "leaver", 1);
+    let args = ["render", "--json", "--broker", &broker.clients, "-o", "a.png"];
+    let render = lab.start(lab.command(args.iter().chain(&LONG)));
+    broker.await_status(&lab, "it works", |status| leaver.holds_a_band(status));
+    leaver.process.terminate();
+    let run = leaver.process.wait();
+    assert_eq!(run.code(), 0, "{run:?}");
+    let _heir = Worker::start(&lab, &broker, "heir", 2);
+    render.wait().report();
+}
+
+#[test]
+fn flags_come_before_variables_and_variables_before_defaults() {
+    let lab = lab();
+    let broker = Broker::start(&lab);
+    let _worker = Worker::start(&lab, &broker, "w", 1);
+    let mut command = lab.command(["render", "--json", "--size", "20x20", "-o", "env.png"]);
+    command.env("FRACTALLY_BROKER", &broker.clients);
+    lab.start(command).wait().report();
+    broker.await_status(&lab, "the variable named the broker", |status| status["broker"]["jobs_done"] == 1);
+    let mut command = lab.command(["render", "--size", "20x20", "--broker", &broker.clients]);
+    command.env("FRACTALLY_BROKER", "tcp://127.0.0.1:1");
+    assert_eq!(lab.start(command).wait().code(), 0);
+    eventually("the file is there", || fs::metadata(lab.path("julia.png")).ok());
+}

@@ -1,0 +1,121 @@
+//! The same request gives the same bytes, whoever rendered it; and they are a picture.
+
+use std::fs;
+
+use fractally_testkit::{Broker, Worker};
+use image::ImageReader;
+use serde_json::Value;
+
+use crate::{LONG, lab};
+
+fn sha256(report: &Value) -> String {
+    report["sha256"].as_str().expect("the report has a hash").to_owned()
+}
+
+#[test]
+fn one_worker_and_three_give_the_same_file() {
+    let lab = lab();
+    for file in ["a.png", "a.npy"] {
+        let size = ["--size", "1001x503", "-o", file];
+        let one = lab.render([&["--workers", "1"], &size[..]].concat());
+        let bytes = fs::read(lab.path(file)).unwrap();
+        let three = lab.render([&["--workers", "3"], &size[..]].concat());
+        assert_eq!(sha256(&one), sha256(&three));
+        assert_eq!(fs::read(lab.path(file)).unwrap(), bytes);
+        assert!(three["bands"].as_u64() > Some(1), "{three}");
+    }
+}
+
+#[test]
+fn a_worker_that_joins_late_changes_nothing_but_the_time() {
+    let lab = lab();
+    let alone = sha256(&lab.render(LONG.iter().chain(&["--workers", "1"])));
+    let broker = Broker::start(&lab);
+    let first = Worker::start(&lab, &broker, "first", 1);
+    let args = ["render", "--json", "--broker", &broker.clients, "-o", "late.png"];
+    let render = lab.start(lab.command(args.iter().chain(&LONG)));
+    broker.await_status(&lab, "the first worker works", |status| first.holds_a_band(status));
+    let late = Worker::start(&lab, &broker, "late", 1);
+    broker.await_status(&lab, "the late worker works", |status| late.holds_a_band(status));
+    let report = render.wait().report();
+    assert_eq!(sha256(&report), alone);
+    assert_eq!(report["workers"], 2, "{report}");
+}
+
+#[test]
+fn a_killed_workers_bands_are_rendered_by_others() {
+    let lab = lab();
+    let alone = sha256(&lab.render(LONG.iter().chain(&["--workers", "1"])));
+    let broker = Broker::start(&lab);
+    let victim = Worker::start(&lab, &broker, "victim", 1);
+    let args = ["render", "--json", "--broker", &broker.clients, "-o", "killed.png"];
+    let render = lab.start(lab.command(args.iter().chain(&LONG)));
+    broker.await_status(&lab, "the victim works", |status| victim.holds_a_band(status));
+    // Stopped first, so that it cannot deliver between the look and the kill.
+    victim.process.stand_still();
+    broker.await_status(&lab, "the victim still holds a band", |status| victim.holds_a_band(status));
+    victim.process.kill();
+    let _heir = Worker::start(&lab, &broker, "heir", 1);
+    let report = render.wait().report();
+    assert_eq!(sha256(&report), alone);
+    assert!(report["attempts"].as_u64() > report["bands"].as_u64(), "at least one band was tried again: {report}");
+}
+
+#[test]
+fn a_worker_of_the_local_grid_that_is_killed_is_replaced() {
+    let lab = lab();
+    let undisturbed = sha256(&lab.render(LONG.iter().chain(&["--workers", "1"])));
+    let render = lab.start(lab.command(["render", "--json", "--workers", "1", "-o", "b.png"].iter().chain(&LONG)));
+    let worker = fractally_testkit::eventually("the worker runs", || {
+        lab.living().into_iter().find(|id| {
+            let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            line.split(|&byte| byte == 0).any(|word| word == b"worker")
+        })
+    });
+    lab.kill(worker);
+    assert_eq!(sha256(&render.wait().report()), undisturbed);
+    lab.expect_nothing_left();
+}
+
+#[test]
+fn a_png_decodes_elsewhere_and_is_small() {
+    let lab = lab();
+    lab.render(["--size", "1200x600", "-o", "a.png"]);
+    let picture = ImageReader::open(lab.path("a.png")).unwrap().decode().unwrap().into_rgb8();
+    assert_eq!(picture.dimensions(), (1200, 600));
+    // The set of this c is symmetric under z -> -z.
+    for (x, y) in [(0, 0), (600, 300), (333, 77), (1199, 599)] {
+        assert_eq!(picture.get_pixel(x, y), picture.get_pixel(1199 - x, 599 - y));
+    }
+    let mut usual = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut usual, image::ImageFormat::Png).unwrap();
+    let (ours, usual) = (fs::metadata(lab.path("a.png")).unwrap().len(), usual.get_ref().len() as u64);
+    assert!(ours * 10 <= usual * 11, "{ours} bytes, the image crate makes {usual}");
+}
+
+#[test]
+fn a_window_is_a_crop_of_the_whole() {
+    let lab = lab();
+    lab.render(["--size", "320x200", "-o", "whole.png"]);
+    lab.render(["--size", "320x200", "--window", "100x50+30+120", "-o", "part.png"]);
+    let open = |name| ImageReader::open(lab.path(name)).unwrap().decode().unwrap().into_rgb8();
+    let crop = image::imageops::crop_imm(&open("whole.png"), 30, 120, 100, 50).to_image();
+    assert_eq!(open("part.png"), crop);
+}
+
+#[test]
+fn the_interior_has_the_colour_that_was_asked_for() {
+    let lab = lab();
+    lab.render(["-c", "0", "--width", "0.5", "--size", "40x40", "--interior", "#102030", "-o", "disk.png"]);
+    let picture = ImageReader::open(lab.path("disk.png")).unwrap().decode().unwrap().into_rgb8();
+    assert!(picture.pixels().all(|pixel| pixel.0 == [0x10, 0x20, 0x30]));
+}
+
+#[test]
+fn dash_writes_the_picture_to_stdout() {
+    let lab = lab();
+    lab.render(["--size", "64x48", "-o", "a.png"]);
+    let run = lab.run(["render", "--size", "64x48", "--quiet", "-o", "-"]);
+    assert!(run.status.success(), "{run:?}");
+    assert_eq!(run.stdout, fs::read(lab.path("a.png")).unwrap());
+}

@@ -1,0 +1,78 @@
+//! A broker and workers as a user would start them, on free ports of the loopback.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
+use serde_json::Value;
+
+use crate::{Lab, Process, eventually};
+
+/// A running broker.
+pub struct Broker {
+    /// The process.
+    pub process: Process,
+    /// Where clients connect.
+    pub clients: String,
+    /// Where workers connect.
+    pub workers: String,
+}
+
+/// A running worker.
+pub struct Worker {
+    /// The process.
+    pub process: Process,
+    /// What it calls itself.
+    pub name: String,
+}
+
+impl Broker {
+    /// Starts a broker on free ports and waits until it listens.
+    pub fn start(lab: &Lab) -> Self {
+        Self::start_with(lab, &["--client-port", "0", "--worker-port", "0"])
+    }
+
+    /// Starts a broker with these options and waits until it listens.
+    pub fn start_with(lab: &Lab, options: &[&str]) -> Self {
+        let mut command = lab.command(["broker"].iter().chain(options));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = Process::of(command.spawn().expect("the broker starts"));
+        let stdout = process.child().stdout.take().expect("its stdout is piped");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("the broker says that it is ready");
+        let mut words = line.split_whitespace().map(str::to_owned);
+        assert_eq!(words.next().as_deref(), Some("ready"), "{line:?}: {}", process.wait().stderr);
+        let mut endpoint = || words.next().expect("two endpoints follow");
+        Self { clients: endpoint(), workers: endpoint(), process }
+    }
+
+    /// What `fractally status --json` says.
+    pub fn status(&self, lab: &Lab) -> Value {
+        lab.run(["status", "--json", "--broker", &self.clients]).report()
+    }
+
+    /// Waits until the status is as wished.
+    pub fn await_status(&self, lab: &Lab, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        eventually(what, || Some(self.status(lab)).filter(&is_so))
+    }
+}
+
+impl Worker {
+    /// Starts a worker of `threads` threads for a broker.
+    pub fn start(lab: &Lab, broker: &Broker, name: &str, threads: u32) -> Self {
+        let threads = threads.to_string();
+        let command = lab.command(["worker", "--broker", &broker.workers, "--threads", &threads, "--name", name]);
+        Self { process: lab.start(command), name: name.to_owned() }
+    }
+
+    /// Its row in a status.
+    pub fn row<'a>(&self, status: &'a Value) -> Option<&'a Value> {
+        status["workers"].as_array()?.iter().find(|worker| worker["name"] == self.name.as_str())
+    }
+
+    /// Whether it holds at least one band.
+    pub fn holds_a_band(&self, status: &Value) -> bool {
+        self.row(status).is_some_and(|row| row["leases"].as_u64() > Some(0))
+    }
+}

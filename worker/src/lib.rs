@@ -1,0 +1,51 @@
+//! A session with the broker, and threads round the kernels.
+//!
+//! A worker is stateless: each lease carries all that it needs, and what a worker holds when it dies is leased again elsewhere.
+//! I/O and compute are kept apart: one task owns the socket and never waits for a pixel; threads own the pixels and never see
+//! the socket.
+//!
+//! Read next: `session.rs` for the life of a connection, `pool.rs` for the threads, `task.rs` for what a lease becomes.
+
+mod pool;
+mod session;
+mod task;
+
+use std::time::Duration;
+
+use fractally_fractal::{ENGINE_ID, kernel};
+use fractally_proto::{Encoding, Epoch, WorkerHello, limits};
+use fractally_transport::Endpoint;
+
+pub use session::{EndReason, run};
+
+/// How a worker is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The broker's endpoint for workers.
+    pub broker: Endpoint,
+    /// Threads that compute, at least 1.
+    pub threads: u32,
+    /// What the worker calls itself.
+    pub name: String,
+    /// Program and version.
+    pub agent: String,
+    /// This life of the worker.
+    pub epoch: Epoch,
+    /// How long one try to connect may take.
+    pub connect_timeout: Duration,
+}
+
+impl Options {
+    /// What the worker says of itself.
+    fn hello(&self) -> WorkerHello {
+        WorkerHello {
+            name: self.name.clone(),
+            engine: ENGINE_ID.to_owned(),
+            kernel: kernel::best().name().to_owned(),
+            threads: self.threads,
+            // One band in each thread's hands and one waiting for it, so that no thread waits for a round trip.
+            credit: (2 * self.threads).min(limits::WORKER_CREDIT_MAX),
+            encodings: vec![Encoding::Png, Encoding::Counts],
+        }
+    }
+}

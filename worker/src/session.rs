@@ -1,0 +1,204 @@
+//! The life of a connection: HELLO, leases and tiles, heartbeats; and the next connection after it.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use fractally_proto::{ByeOk, Hello, Lease, LeaseKind, Message, Withdraw};
+use fractally_transport::{Backoff, ConnectError, Link, LinkError, Turn};
+use thiserror::Error;
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+use tracing::{debug, info, warn};
+
+use crate::{
+    Options,
+    pool::{Pool, read_clock},
+    task::{Outcome, Product},
+};
+
+/// How long a leaving worker waits for the broker's BYE_OK.
+const BYE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why a worker has ended.
+#[derive(Debug, Error)]
+pub enum EndReason {
+    /// It was asked to stop.
+    #[error("stopped")]
+    Stopped,
+    /// The broker does not want it, and would not want it if it came again.
+    #[error("the broker refuses this worker: {0}")]
+    Refused(String),
+}
+
+/// Why one connection has ended.
+enum SessionEnd {
+    Stopped,
+    Refused(String),
+    Lost(LinkError),
+    Silent,
+    BrokerLeft,
+}
+
+/// Works until `stop` is ready. A connection that is lost is sought again, for ever, with growing delays.
+///
+/// Returns why the worker ended.
+pub async fn run(options: Options, stop: impl Future<Output = ()>) -> EndReason {
+    tokio::pin!(stop);
+    let (pool, mut outcomes) = Pool::start(options.threads);
+    let mut backoff = Backoff::new(options.epoch.0);
+    loop {
+        let connected = tokio::select! {
+            connected = Link::connect(&options.broker, options.connect_timeout) => connected,
+            () = &mut stop => return EndReason::Stopped,
+        };
+        match connected {
+            Ok(link) => {
+                info!(broker = %options.broker, name = options.name, threads = options.threads, "connected");
+                let mut session = Session { link, pool: &pool, options: &options, started: read_clock() };
+                match session.serve(&mut outcomes, stop.as_mut()).await {
+                    SessionEnd::Stopped => {
+                        session.link.bye("stopped", BYE_TIMEOUT).await;
+                        return EndReason::Stopped;
+                    }
+                    SessionEnd::Refused(reason) => return EndReason::Refused(reason),
+                    SessionEnd::Lost(error) => warn!(%error, "session ended"),
+                    SessionEnd::Silent => warn!("the broker is silent; session ended"),
+                    SessionEnd::BrokerLeft => info!("the broker left"),
+                }
+                // What an old session leased means nothing to the next one.
+                pool.clear();
+                backoff.reset();
+            }
+            Err(error) => report(&error),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(backoff.delay()) => {}
+            () = &mut stop => return EndReason::Stopped,
+        }
+    }
+}
+
+fn report(error: &ConnectError) {
+    debug!(%error, "not connected");
+}
+
+struct Session<'a> {
+    link: Link,
+    pool: &'a Pool,
+    options: &'a Options,
+    started: Instant,
+}
+
+/// What the broker said about time in its WELCOME; defaults until then.
+struct Pace {
+    heartbeat: Duration,
+    dead_after: Duration,
+}
+
+impl Session<'_> {
+    async fn serve(
+        &mut self,
+        outcomes: &mut mpsc::UnboundedReceiver<Outcome>,
+        stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+    ) -> SessionEnd {
+        self.try_serve(outcomes, stop).await.unwrap_or_else(SessionEnd::Lost)
+    }
+
+    async fn try_serve(
+        &mut self,
+        outcomes: &mut mpsc::UnboundedReceiver<Outcome>,
+        mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<SessionEnd, LinkError> {
+        let hello = Hello { agent: self.options.agent.clone(), epoch: self.options.epoch, worker: Some(self.options.hello()) };
+        self.link.send(&Message::Hello(hello)).await?;
+        let mut pace = Pace { heartbeat: Duration::from_secs(1), dead_after: Duration::from_secs(4) };
+        let mut timer = paced(pace.heartbeat);
+        let mut turn = Turn::default();
+        let mut heard = read_clock();
+        loop {
+            tokio::select! {
+                message = self.link.next() => {
+                    heard = read_clock();
+                    match message? {
+                        Message::Welcome(welcome) => {
+                            let millis = |ms: u32| Duration::from_millis(ms.max(10).into());
+                            pace = Pace { heartbeat: millis(welcome.heartbeat_ms), dead_after: millis(welcome.dead_after_ms) };
+                            timer = paced(pace.heartbeat);
+                        }
+                        Message::Error(error) => return Ok(SessionEnd::Refused(error.message)),
+                        Message::Bye(_) => {
+                            self.link.send(&Message::ByeOk(ByeOk {})).await?;
+                            return Ok(SessionEnd::BrokerLeft);
+                        }
+                        message => self.on_message(message).await?,
+                    }
+                }
+                Some(outcome) = outcomes.recv() => self.on_outcome(outcome).await?,
+                _ = timer.tick() => {
+                    if heard.elapsed() >= pace.dead_after {
+                        return Ok(SessionEnd::Silent);
+                    }
+                    self.link.set_now(self.started.elapsed());
+                    self.link.heartbeat(self.pool.progress()).await?;
+                }
+                () = &mut stop => return Ok(SessionEnd::Stopped),
+            }
+            if self.link.is_ack_due() {
+                self.link.heartbeat(self.pool.progress()).await?;
+            }
+            turn.handled().await;
+        }
+    }
+
+    async fn on_message(&mut self, message: Message) -> Result<(), LinkError> {
+        match message {
+            Message::Lease(lease) => self.on_lease(lease).await,
+            Message::Withdraw(Withdraw { attempt }) => {
+                debug!(%attempt, "withdrawn");
+                if self.pool.withdraw(attempt) {
+                    let outcome = Outcome::unstarted(attempt, Product::Withdrawn);
+                    self.link.send(&outcome.into_message()).await?;
+                }
+                Ok(())
+            }
+            Message::Heartbeat(_) => Ok(()),
+            other => {
+                debug!(message = other.name(), "passed over");
+                Ok(())
+            }
+        }
+    }
+
+    async fn on_lease(&mut self, lease: Lease) -> Result<(), LinkError> {
+        let (attempt, job) = (lease.attempt, lease.job);
+        if self.pool.len() >= self.options.hello().credit as usize {
+            let reason = "more leases than the credit allows".to_owned();
+            let outcome = Outcome::unstarted(attempt, Product::Declined(reason));
+            return self.link.send(&outcome.into_message()).await;
+        }
+        match lease.kind {
+            LeaseKind::Band { first, strips } => debug!(%job, %attempt, first, strips, "lease"),
+            LeaseKind::Probe(_) => debug!(%job, %attempt, "probe"),
+        }
+        self.pool.push(lease);
+        Ok(())
+    }
+
+    async fn on_outcome(&mut self, outcome: Outcome) -> Result<(), LinkError> {
+        if !self.pool.is_current(&outcome) {
+            return Ok(());
+        }
+        debug!(attempt = %outcome.attempt, elapsed_us = outcome.elapsed.as_micros(), "done");
+        self.link.send(&outcome.into_message()).await
+    }
+}
+
+fn paced(period: Duration) -> tokio::time::Interval {
+    let mut timer = interval(period);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    timer
+}

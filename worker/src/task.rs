@@ -1,0 +1,190 @@
+//! What a lease becomes: encoded strips, or samples.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fractally_fractal::{
+    colour::{self, Palette},
+    kernel::{self, Cancelled, Kernel, Watch},
+    probe::{ProbeGrid, ProbeRow, probe},
+    scene::{Scene, Window},
+    strip::{Output, Scratch, render_strip},
+};
+use fractally_proto::{
+    AttemptId, Band, BandFailed, BandFailure, Colour, Encoding, Grid, Layout, Lease, LeaseKind, Limits, Message, Request,
+    RowSample, Samples, StripMeta, Tile, limits,
+};
+use num_complex::Complex;
+
+use crate::pool::{as_nanos, read_clock};
+
+/// A finished task.
+pub(crate) struct Outcome {
+    pub(crate) attempt: AttemptId,
+    /// The session in which it was leased, counted by the pool.
+    pub(crate) session: u64,
+    pub(crate) elapsed: Duration,
+    pub(crate) product: Product,
+}
+
+/// What came of it.
+pub(crate) enum Product {
+    /// The encoded strips of a band.
+    Strips { payload: Bytes, strips: Vec<StripMeta>, iterations: u64 },
+    /// The rows that a probe sampled.
+    Samples(Vec<RowSample>),
+    /// It was withdrawn while it ran.
+    Withdrawn,
+    /// The lease asks for what cannot be done.
+    Declined(String),
+    /// The kernel panicked.
+    Crashed(String),
+}
+
+impl Outcome {
+    /// A lease that was given back before a thread took it.
+    pub(crate) fn unstarted(attempt: AttemptId, product: Product) -> Self {
+        Self { attempt, session: 0, elapsed: Duration::ZERO, product }
+    }
+
+    /// The message that tells the broker.
+    pub(crate) fn into_message(self) -> Message {
+        let Self { attempt, session: _, elapsed, product } = self;
+        let failed = |failure, mut reason: String| {
+            reason.truncate(reason.floor_char_boundary(limits::TEXT_BYTES_MAX));
+            Message::BandFailed(BandFailed { attempt, failure, reason })
+        };
+        match product {
+            Product::Strips { payload, strips, iterations } => {
+                let crc32 = crc32fast::hash(&payload);
+                Message::Tile(Tile { attempt, iterations, compute_ns: as_nanos(elapsed), crc32, strips }, payload)
+            }
+            Product::Samples(rows) => {
+                Message::Samples(Samples { attempt, compute_ns: as_nanos(elapsed) }, RowSample::encode(&rows))
+            }
+            Product::Withdrawn => failed(BandFailure::Withdrawn, String::new()),
+            Product::Declined(reason) => failed(BandFailure::Declined, reason),
+            Product::Crashed(reason) => failed(BandFailure::Crashed, reason),
+        }
+    }
+}
+
+/// A watch for the work on a lease: a probe's runs out by itself.
+pub(crate) fn watch_for(lease: &Lease) -> Watch {
+    match lease.kind {
+        LeaseKind::Band { .. } => Watch::new(),
+        LeaseKind::Probe(grid) => {
+            let (started, budget) = (read_clock(), Duration::from_millis(grid.budget_ms.into()));
+            Watch::until(move || read_clock() - started >= budget)
+        }
+    }
+}
+
+/// One thread's tools: the kernel, its scratch memory, and the palette of the last request.
+pub(crate) struct Bench {
+    kernel: &'static dyn Kernel,
+    scratch: Scratch,
+    palette: Option<((Colour, u32), Palette)>,
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        Self { kernel: kernel::best(), scratch: Scratch::new(), palette: None }
+    }
+}
+
+impl Bench {
+    /// Does what the lease asks for. The broker's word is checked as any peer's.
+    pub(crate) fn make(&mut self, lease: &Lease, watch: &Watch) -> Product {
+        if let Err(refusal) = lease.request.validate(&Limits::default()) {
+            return Product::Declined(refusal.to_string());
+        }
+        let scene = scene_of(&lease.request);
+        let made = match lease.kind {
+            LeaseKind::Band { first, strips } => {
+                let layout = Layout::of(&lease.request);
+                if first >= layout.strips() || strips == 0 || strips > layout.band_strips_max(first) {
+                    return Product::Declined(format!("strips {first}+{strips} are no band of {} strips", layout.strips()));
+                }
+                self.make_strips(&lease.request, &scene, layout, Band { first, strips }, watch)
+            }
+            LeaseKind::Probe(grid) => Ok(self.make_samples(&scene, grid, watch)),
+        };
+        made.unwrap_or(Product::Withdrawn)
+    }
+
+    fn make_strips(
+        &mut self,
+        request: &Request,
+        scene: &Scene,
+        layout: Layout,
+        band: Band,
+        watch: &Watch,
+    ) -> Result<Product, Cancelled> {
+        let mut payload = Vec::new();
+        let mut strips = Vec::with_capacity(band.strips as usize);
+        let mut iterations = 0;
+        for strip in band.range() {
+            let output = match request.encoding {
+                Encoding::Counts => Output::Counts,
+                Encoding::Png => Output::Png(palette_of(&mut self.palette, request)),
+            };
+            let made = render_strip(self.kernel, scene, layout.rows_of(strip), &output, &mut self.scratch, watch)?;
+            let len = u32::try_from(made.bytes.len()).expect("a strip fits a frame");
+            strips.push(StripMeta(len, made.adler32));
+            iterations += made.iterations;
+            payload.extend_from_slice(&made.bytes);
+        }
+        Ok(Product::Strips { payload: payload.into(), strips, iterations })
+    }
+
+    fn make_samples(&self, scene: &Scene, grid: Grid, watch: &Watch) -> Product {
+        let grid = ProbeGrid { row_step: grid.rows.max(1), column_step: grid.cols.max(1) };
+        let window = scene.window;
+        let sampled = u64::from(window.w.div_ceil(grid.column_step)) * u64::from(window.h.div_ceil(grid.row_step));
+        if sampled > u64::from(limits::PROBE_PIXELS_MAX) {
+            return Product::Declined(format!("a probe of {sampled} pixels; the limit is {}", limits::PROBE_PIXELS_MAX));
+        }
+        let row = |ProbeRow { row, iterations, samples }| RowSample { row, pixels: samples, iterations };
+        Product::Samples(probe(self.kernel, scene, grid, watch).into_iter().map(row).collect())
+    }
+}
+
+/// The palette of a request. Bands of one request follow one another, so it is kept.
+fn palette_of<'a>(kept: &'a mut Option<((Colour, u32), Palette)>, request: &Request) -> &'a Palette {
+    let key = (request.colour, request.iterations);
+    let fresh = || {
+        let map = colour::by_name(request.colour.map.name()).expect("every name of the protocol has a table");
+        (key, Palette::new(map, request.colour.interior, request.iterations))
+    };
+    let entry = match kept.take() {
+        Some(entry) if entry.0 == key => entry,
+        _ => fresh(),
+    };
+    &kept.insert(entry).1
+}
+
+fn scene_of(request: &Request) -> Scene {
+    Scene {
+        c: Complex::new(request.c[0], request.c[1]),
+        center: Complex::new(request.center[0], request.center[1]),
+        width: request.width,
+        size: (request.size.w, request.size.h),
+        window: Window { x: request.window.x, y: request.window.y, w: request.window.w, h: request.window.h },
+        iterations: request.iterations,
+        bailout: request.bailout,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fractally_proto::ColourMap;
+
+    #[test]
+    fn every_colour_map_of_the_protocol_has_a_table() {
+        for map in ColourMap::ALL {
+            assert!(colour::by_name(map.name()).is_some(), "{map}");
+        }
+    }
+}
