@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use fractally_proto::{Colour, ColourMap, Encoding, Priority, Request, Size, Window, limits};
 use fractally_transport::Endpoint;
 
@@ -76,7 +79,7 @@ pub(crate) struct RenderArgs {
     #[arg(long, value_name = "R", default_value = "2", allow_hyphen_values = true)]
     pub(crate) bailout: f64,
     /// Colour map.
-    #[arg(long, value_name = "NAME", default_value = "inferno", value_parser = colour_map)]
+    #[arg(long, value_name = "NAME", default_value = "inferno", value_parser = colour_map())]
     pub(crate) cmap: ColourMap,
     /// Colour of interior points: #RRGGBB, or black, white, gray, red, green, blue, navy, gold.
     #[arg(long, value_name = "COLOUR", default_value = "black", value_parser = notation::colour)]
@@ -231,8 +234,8 @@ pub(crate) struct StatusArgs {
     pub(crate) json: bool,
 }
 
-fn colour_map(name: &str) -> Result<ColourMap, String> {
-    name.parse().map_err(|error: fractally_proto::UnknownColourMap| error.to_string())
+fn colour_map() -> impl TypedValueParser<Value = ColourMap> {
+    PossibleValuesParser::new(ColourMap::ALL.iter().map(|map| map.name())).try_map(|name| name.parse::<ColourMap>())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -99,19 +99,23 @@ impl LocalGrid {
         Ok(())
     }
 
-    /// Takes the grid down and waits until every child has gone.
-    pub(crate) async fn stop(mut self) {
-        let children = self.workers.drain(..).filter_map(|slot| slot.child).chain([self.broker]);
-        let mut children: Vec<_> = children.collect();
-        for child in &mut children {
-            drop(child.pipe.take());
-        }
-        for Kept { mut child, .. } in children {
-            if timeout(LEAVE_TIMEOUT, child.wait()).await.is_err() {
-                debug!(id = child.id(), "killed");
-                // It fails only when the child has gone by itself.
-                let _ = child.kill().await;
-            }
+    /// Takes the grid down and waits until every child has gone: the workers first, which say goodbye to the broker.
+    pub(crate) async fn stop(self) {
+        leave(self.workers.into_iter().filter_map(|slot| slot.child).collect()).await;
+        leave(vec![self.broker]).await;
+    }
+}
+
+/// Closes the pipes of these children, and waits until they have gone.
+async fn leave(mut children: Vec<Kept>) {
+    for child in &mut children {
+        drop(child.pipe.take());
+    }
+    for Kept { mut child, .. } in children {
+        if timeout(LEAVE_TIMEOUT, child.wait()).await.is_err() {
+            debug!(id = child.id(), "killed");
+            // It fails only when the child has gone by itself.
+            let _ = child.kill().await;
         }
     }
 }

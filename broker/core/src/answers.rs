@@ -34,11 +34,7 @@ impl Core {
             return self.expel_worker(now, from, "a TILE for an attempt that it does not hold", out);
         };
         if lease.fenced && !sabotage!(FenceOff) {
-            out.push(Effect::Release(payload));
-            if sabotage!(CreditLeakedAtStaleTile) {
-                self.leak(from, tile.attempt, lease);
-            }
-            return;
+            return out.push(Effect::Release(payload));
         }
         let What::Band(band) = lease.what else {
             out.push(Effect::Release(payload));
@@ -150,13 +146,13 @@ impl Core {
 
     pub(crate) fn on_band_failed(&mut self, now: Duration, from: WorkerId, failed: BandFailed, out: &mut Vec<Effect>) {
         let attempt = failed.attempt;
+        if sabotage!(CreditLeakedAtWithdraw) && failed.failure == BandFailure::Withdrawn {
+            return;
+        }
         let Some(held) = self.answer(now, from, attempt) else {
             return self.expel_worker(now, from, "BAND_FAILED for an attempt that it does not hold", out);
         };
         if held.fenced {
-            if sabotage!(CreditLeakedAtWithdraw) {
-                self.leak(from, attempt, held);
-            }
             return;
         }
         let What::Band(band) = held.what else { return self.probe_over(held.job) };
@@ -196,13 +192,6 @@ impl Core {
         let workers: Vec<_> = work.failed_on.iter().map(ToString::to_string).collect();
         let (last, times) = (rows.end.saturating_sub(1), work.failed_on.len());
         format!("rows {} to {last} failed {times} times, on workers {}; the last: {why}", rows.start, workers.join(", "))
-    }
-
-    /// Puts a lease back at its worker, for the bugs that forget credit.
-    fn leak(&mut self, id: WorkerId, attempt: AttemptId, held: Held) {
-        let Some(worker) = self.workers.get_mut(&id) else { return };
-        worker.leases.insert(attempt, held);
-        worker.rank(id, &mut self.fleet);
     }
 }
 

@@ -40,8 +40,8 @@ mod bugs {
         FenceOff,
         /// No lease ever runs out.
         ExpirySkipped,
-        /// A tile that comes too late does not give its credit back.
-        CreditLeakedAtStaleTile,
+        /// An answer that comes too late does not give its credit back.
+        CreditLeakedAtLateAnswer,
         /// An answer to WITHDRAW does not give its credit back.
         CreditLeakedAtWithdraw,
         /// The bands of a worker that is gone are not offered again.

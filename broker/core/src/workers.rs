@@ -39,7 +39,7 @@ pub(crate) struct Worker {
 }
 
 /// One lease, as its worker holds it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
     pub(crate) job: JobId,
     pub(crate) what: What,
@@ -239,7 +239,10 @@ impl Core {
     /// Takes back one unit of credit, with what it was for.
     pub(crate) fn relieve(&mut self, id: WorkerId, attempt: AttemptId) -> Option<Held> {
         let worker = self.workers.get_mut(&id)?;
-        let held = worker.leases.remove(&attempt)?;
+        let held = *worker.leases.get(&attempt)?;
+        if !(held.fenced && sabotage!(CreditLeakedAtLateAnswer)) {
+            worker.leases.remove(&attempt);
+        }
         worker.rank(id, &mut self.fleet);
         Some(held)
     }
