@@ -1,11 +1,13 @@
 //! The grid against one process: the same kernel, colours, encoding and file, once over a broker and worker processes, once on
-//! threads. Whatever the grid adds is the difference. And the cold `fractally render`, from nothing to a file.
+//! threads. Whatever the grid adds is the difference. Then the cold `fractally render`, from nothing to a file; and what the
+//! grid costs when there is nothing to compute.
 //!
 //! `cargo bench --bench grid` prints medians with their spread. Figures of one run may be compared with one another; those of
 //! different runs may not, since machines are noisy.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
+mod overhead;
 mod threads;
 
 use std::{
@@ -35,6 +37,13 @@ fn main() {
         compare(&lab, name, &request, cores, runs);
     }
     cold(&lab, runs);
+    let runtime = runtime();
+    overhead::round_trip(&lab, if is_test { 10 } else { 2000 }, &runtime);
+    overhead::no_op_bands(&lab, if is_test { 100 } else { 100_000 }, &runtime);
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
 /// Mostly interior, so that iterations outweigh pixels.
@@ -48,7 +57,7 @@ fn compare(lab: &Lab, name: &str, request: &Request, cores: usize, runs: usize) 
     let broker = BrokerProcess::start_with(lab, &["--private"]);
     let workers: Vec<_> = (0..cores).map(|i| Worker::start(lab, &broker, &format!("w{i}"), 1)).collect();
     broker.await_status(lab, "all workers are there", |status| status["workers"].as_array().map(Vec::len) == Some(cores));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = runtime();
     let (grid_file, threads_file) = (lab.path("grid.png"), lab.path("threads.png"));
     let on_grid = |run: usize| runtime.block_on(warm(&broker.clients, request, &grid_file, run));
     let on_threads = |_| threads::render(request, &threads_file, cores);

@@ -1,0 +1,178 @@
+//! What the grid itself costs: bands with no work in them, and the round trip of a job of one band.
+//!
+//! The broker is the real process. Here stand workers and a client that speak the protocol and compute nothing: a worker answers
+//! each lease at once with a tile of one byte a strip, and says that it took long, so that the broker cuts bands of one strip.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use fractally_proto::{
+    Ack, Encoding, Epoch, Hello, JobKey, LeaseKind, Message, Priority, Request, RowSample, Samples, Size, StripMeta, Submit,
+    Tile, Window, WorkerHello,
+};
+use fractally_testkit::{Broker, Lab, Worker};
+use fractally_transport::{Link, Turn};
+
+use crate::Spread;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// What a band without work claims to have taken, in nanoseconds: long enough that the next one is no larger.
+const CLAIMED_NS: u64 = 100_000_000_000;
+
+/// Broker CPU and wall time for each of `bands` bands without work, at each credit.
+pub(crate) fn no_op_bands(lab: &Lab, bands: u32, runtime: &tokio::runtime::Runtime) {
+    for credit in [1, 2, 4, 8] {
+        let broker = Broker::start_with(lab, &["--private", "--log", "warn"]);
+        let before = cpu_seconds(broker.process.id());
+        let started = Instant::now();
+        let attempts = runtime.block_on(async {
+            tokio::select! {
+                attempts = render(&broker, rows_as_strips(bands)) => attempts,
+                () = no_op_worker(&broker, credit, 1) => unreachable!("workers go on for ever"),
+                () = no_op_worker(&broker, credit, 2) => unreachable!("workers go on for ever"),
+            }
+        });
+        let (wall, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds(broker.process.id()) - before);
+        let each = |seconds: f64| seconds * 1e6 / attempts as f64;
+        println!(
+            "bands without work, two workers, credit {credit}: {attempts} bands, broker {:.1} us of CPU a band, {:.0} bands/s",
+            each(cpu),
+            attempts as f64 / wall
+        );
+    }
+}
+
+/// From SUBMIT to DONE of a picture of one pixel, on an open connection.
+pub(crate) fn round_trip(lab: &Lab, runs: usize, runtime: &tokio::runtime::Runtime) {
+    let broker = Broker::start_with(lab, &["--private", "--log", "warn"]);
+    let worker = Worker::start(lab, &broker, "w", 1);
+    broker.await_status(lab, "the worker is there", |status| worker.row(status).is_some());
+    let times = runtime.block_on(async {
+        let mut link = client(&broker).await;
+        let mut times = Vec::with_capacity(runs);
+        for run in 0..runs {
+            let started = Instant::now();
+            follow(&mut link, one_pixel(), run as u128).await;
+            times.push(started.elapsed());
+        }
+        times
+    });
+    let spread = Spread::of(times);
+    println!(
+        "a job of one band, round trip: {:.3} ms ({:.3}, {:.3})",
+        spread.median * 1e3,
+        spread.least * 1e3,
+        spread.most * 1e3
+    );
+}
+
+/// A picture whose every row is a strip of its own.
+fn rows_as_strips(rows: u32) -> Request {
+    let size = Size { w: 100_000, h: rows };
+    Request { size, window: Window::whole(size), iterations: 1, ..Request::default() }
+}
+
+fn one_pixel() -> Request {
+    let size = Size { w: 1, h: 1 };
+    Request { size, window: Window::whole(size), encoding: Encoding::Counts, ..Request::default() }
+}
+
+async fn client(broker: &Broker) -> Link {
+    let endpoint = broker.clients.parse().expect("the broker says where it listens");
+    let mut link = Link::connect(&endpoint, TIMEOUT).await.expect("the broker listens");
+    say(&mut link, &Message::Hello(Hello { agent: "bench".to_owned(), epoch: Epoch(0), worker: None })).await;
+    link
+}
+
+async fn render(broker: &Broker, request: Request) -> u64 {
+    follow(&mut client(broker).await, request, 0).await
+}
+
+/// Submits, acknowledges, and gives the number of bands.
+async fn follow(link: &mut Link, request: Request, key: u128) -> u64 {
+    let submit = Submit {
+        key: JobKey(key.to_le_bytes()),
+        priority: Priority::Interactive,
+        have: 0,
+        engine: None,
+        window_bytes: 16 << 20,
+        request,
+    };
+    say(link, &Message::Submit(submit)).await;
+    let mut turn = Turn::default();
+    loop {
+        match link.next().await.expect("the broker stays") {
+            Message::Strips(strips, _) => {
+                let have = strips.first + u32::try_from(strips.strips.len()).expect("few strips");
+                say(link, &Message::Ack(Ack { job: strips.job, have })).await;
+            }
+            Message::Done(done) => return done.attempts,
+            Message::Refused(refused) => panic!("{}", refused.refusal),
+            Message::Failed(failed) => panic!("{}", failed.reason),
+            _ => {}
+        }
+        acknowledge(link).await;
+        turn.handled().await;
+    }
+}
+
+/// Answers every lease at once, for ever.
+async fn no_op_worker(broker: &Broker, credit: u32, epoch: u64) {
+    let endpoint = broker.workers.parse().expect("the broker says where it listens");
+    let mut link = Link::connect(&endpoint, TIMEOUT).await.expect("the broker listens");
+    let worker = WorkerHello {
+        name: format!("no-op-{epoch}"),
+        engine: "no-op".to_owned(),
+        kernel: "none".to_owned(),
+        threads: 1,
+        credit,
+        encodings: vec![Encoding::Png],
+    };
+    say(&mut link, &Message::Hello(Hello { agent: "bench".to_owned(), epoch: Epoch(epoch), worker: Some(worker) })).await;
+    let mut turn = Turn::default();
+    loop {
+        if let Message::Lease(lease) = link.next().await.expect("the broker stays") {
+            let compute_ns = CLAIMED_NS;
+            let answer = match lease.kind {
+                LeaseKind::Probe(_) => {
+                    let row = RowSample { row: 0, pixels: 1, iterations: 1 };
+                    Message::Samples(Samples { attempt: lease.attempt, compute_ns }, RowSample::encode(&[row]))
+                }
+                LeaseKind::Band { strips, .. } => {
+                    let payload = Bytes::from(vec![0; strips as usize]);
+                    let crc32 = crc32fast::hash(&payload);
+                    let strips = vec![StripMeta(1, 1); strips as usize];
+                    Message::Tile(Tile { attempt: lease.attempt, iterations: 1, compute_ns, crc32, strips }, payload)
+                }
+            };
+            say(&mut link, &answer).await;
+        }
+        acknowledge(&mut link).await;
+        turn.handled().await;
+    }
+}
+
+async fn say(link: &mut Link, message: &Message) {
+    link.send(message).await.expect("the broker stays");
+}
+
+/// Sends heartbeats as often as acknowledgements are due, which in a benchmark is often enough for the rest as well.
+async fn acknowledge(link: &mut Link) {
+    if link.is_ack_due() {
+        link.heartbeat(Vec::new()).await.expect("the broker stays");
+    }
+}
+
+/// User and system time of a process so far.
+fn cpu_seconds(id: i32) -> f64 {
+    /// Ticks a second of /proc on Linux, whatever the kernel's own clock.
+    const TICKS: f64 = 100.0;
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).expect("the broker runs");
+    // Behind the name in brackets, which may hold anything, stand 11 fields and then the two times.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: f64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    ticks / TICKS
+}
