@@ -144,3 +144,42 @@ fn flags_come_before_variables_and_variables_before_defaults() {
     assert_eq!(lab.start(command).wait().code(), 0);
     eventually("the file is there", || fs::metadata(lab.path("julia.png")).ok());
 }
+
+#[test]
+fn a_band_that_outlives_three_workers_fails_its_job_and_no_other() {
+    let lab = lab();
+    let broker = Broker::start(&lab);
+    let args = ["render", "--broker", &broker.clients, "--iter", "900000000", "-o", "poison.png"];
+    let poison = lab.start(lab.command(args.iter().chain(&LONG[..6])));
+    for name in ["first", "second", "third"] {
+        let victim = Worker::start(&lab, &broker, name, 1);
+        broker.await_status(&lab, "the victim works", |status| victim.holds_a_band(status));
+        victim.process.kill();
+        drop(victim);
+        broker.await_status(&lab, "the broker knows that it is gone", |status| {
+            status["workers"].as_array().is_some_and(Vec::is_empty)
+        });
+    }
+    let run = poison.wait();
+    assert_eq!(run.code(), 4, "{run:?}");
+    assert!(run.stderr.contains("rows") && run.stderr.contains("3 times"), "{run:?}");
+    assert!(lab.files().is_empty());
+    let _honest = Worker::start(&lab, &broker, "honest", 1);
+    lab.render(["--broker", &broker.clients, "--size", "50x50"]);
+}
+
+#[test]
+fn a_worker_that_stands_still_loses_its_bands_and_may_come_back() {
+    let lab = lab();
+    let alone = lab.render(LONG.iter().chain(&["--workers", "1", "-o", "alone.png"]));
+    let broker = Broker::start(&lab);
+    let sleeper = Worker::start(&lab, &broker, "sleeper", 1);
+    let args = ["render", "--json", "--broker", &broker.clients, "-o", "a.png"];
+    let render = lab.start(lab.command(args.iter().chain(&LONG)));
+    broker.await_status(&lab, "it works", |status| sleeper.holds_a_band(status));
+    sleeper.process.stand_still();
+    let _heir = Worker::start(&lab, &broker, "heir", 1);
+    assert_eq!(render.wait().report()["sha256"], alone["sha256"]);
+    sleeper.process.go_on();
+    broker.await_status(&lab, "the sleeper is back", |status| sleeper.row(status).is_some());
+}
