@@ -172,3 +172,90 @@ pub(crate) fn read_clock() -> Instant {
 pub(crate) fn as_nanos(elapsed: Duration) -> u64 {
     u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use fractally_proto::{JobId, LeaseKind, Request, Size, Window};
+
+    use super::*;
+
+    /// A band of one small strip, or of one that takes for ever.
+    fn lease(attempt: u64, priority: Priority, iterations: u32) -> Lease {
+        let size = Size { w: 16, h: 16 };
+        let request = Request { c: [0.0, 0.0], width: 0.5, size, window: Window::whole(size), iterations, ..Request::default() };
+        let kind = LeaseKind::Band { first: 0, strips: 1 };
+        Lease { job: JobId(1), attempt: AttemptId(attempt), priority, lease_ms: 1000, kind, request }
+    }
+
+    const SHORT: u32 = 10;
+    const ENDLESS: u32 = 1_000_000_000;
+
+    fn next(outcomes: &mut mpsc::UnboundedReceiver<Outcome>) -> Outcome {
+        outcomes.blocking_recv().expect("the pool lives")
+    }
+
+    fn await_running(pool: &Pool, attempt: u64) {
+        while !pool.progress().iter().any(|band| band.0 == AttemptId(attempt) && band.1 > 0) {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn interactive_leases_pass_waiting_batch_ones_and_a_withdrawn_one_stops() {
+        let (pool, mut outcomes) = Pool::start(1);
+        pool.push(lease(1, Priority::Batch, ENDLESS));
+        await_running(&pool, 1);
+        pool.push(lease(2, Priority::Batch, SHORT));
+        pool.push(lease(3, Priority::Interactive, SHORT));
+        pool.push(lease(4, Priority::Interactive, SHORT));
+        assert_eq!(pool.len(), 4);
+        assert!(!pool.withdraw(AttemptId(1)), "it runs");
+        let order: Vec<_> = (0..4).map(|_| next(&mut outcomes)).collect();
+        assert_eq!(order.iter().map(|outcome| outcome.attempt.0).collect::<Vec<_>>(), [1, 3, 4, 2]);
+        assert!(matches!(order[0].product, Product::Withdrawn));
+        assert!(order[1..].iter().all(|outcome| matches!(outcome.product, Product::Strips { .. })));
+        assert_eq!(pool.len(), 0);
+    }
+
+    #[test]
+    fn a_waiting_lease_is_taken_back_at_once() {
+        let (pool, mut outcomes) = Pool::start(1);
+        pool.push(lease(1, Priority::Batch, ENDLESS));
+        await_running(&pool, 1);
+        pool.push(lease(2, Priority::Batch, SHORT));
+        assert!(pool.progress().contains(&BandProgress(AttemptId(2), 0)), "it waits");
+        assert!(pool.withdraw(AttemptId(2)));
+        assert!(!pool.withdraw(AttemptId(2)) && !pool.withdraw(AttemptId(99)), "it is not there any more");
+        pool.withdraw(AttemptId(1));
+        assert_eq!(next(&mut outcomes).attempt, AttemptId(1));
+    }
+
+    #[test]
+    fn what_an_old_session_leased_is_not_current() {
+        let (pool, mut outcomes) = Pool::start(2);
+        pool.push(lease(1, Priority::Batch, ENDLESS));
+        await_running(&pool, 1);
+        pool.clear();
+        let old = next(&mut outcomes);
+        assert!(!pool.is_current(&old));
+        pool.push(lease(1, Priority::Batch, SHORT));
+        let new = next(&mut outcomes);
+        assert!(pool.is_current(&new) && matches!(new.product, Product::Strips { .. }));
+    }
+
+    #[test]
+    fn a_lease_that_makes_no_sense_is_declined() {
+        let (pool, mut outcomes) = Pool::start(1);
+        let good = lease(1, Priority::Batch, SHORT);
+        let wild = [
+            Lease { kind: LeaseKind::Band { first: 5, strips: 1 }, ..good.clone() },
+            Lease { kind: LeaseKind::Band { first: 0, strips: 0 }, ..good.clone() },
+            Lease { kind: LeaseKind::Band { first: 0, strips: u32::MAX }, ..good.clone() },
+            Lease { request: Request { bailout: f64::NAN, ..good.request }, ..good },
+        ];
+        for lease in wild {
+            pool.push(lease);
+            assert!(matches!(next(&mut outcomes).product, Product::Declined(_)));
+        }
+    }
+}
