@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     path::Path,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -15,12 +16,15 @@ use sha2::{Digest, Sha256};
 use crate::{
     AGENT,
     cli::{Format, RenderArgs},
-    exit::Failure,
+    exit::{Code, Failure},
     grid::LocalGrid,
     life,
     progress::{Follow, human},
     worker,
 };
+
+/// How long the reason of a lost connection to the local grid is sought.
+const POST_MORTEM: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: RenderArgs) -> Result<(), Failure> {
     let request = args.request(format(&args)?);
@@ -66,10 +70,16 @@ async fn on_local_grid(args: &RenderArgs, request: Request, out: Counted) -> Res
         () = life::stop_signal() => return Err(Failure::interrupted()),
     };
     let endpoint = grid.client_endpoint().clone();
-    let rendered = tokio::select! {
+    let mut rendered = tokio::select! {
         rendered = on_grid(args, request, &endpoint, out) => rendered,
         broken = grid.supervise() => Err(broken.into()),
     };
+    // The connection may break a moment before the death of the broker is known, which is the better story.
+    if rendered.as_ref().is_err_and(|failure| failure.code == Code::Unreachable)
+        && let Ok(broken) = tokio::time::timeout(POST_MORTEM, grid.supervise()).await
+    {
+        rendered = Err(broken.into());
+    }
     grid.stop().await;
     rendered
 }

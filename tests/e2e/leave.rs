@@ -53,6 +53,8 @@ fn after_sigkill_of_the_parent() {
     lab.expect_nothing_left();
 }
 
+/// The broker may die before the client has heard from it: then the broken connection is seen first, and the story must still be
+/// the broker's.
 #[test]
 fn after_the_death_of_the_broker() {
     let lab = lab();
