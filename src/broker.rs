@@ -13,12 +13,17 @@ use fractally_transport::Endpoint;
 use tempfile::TempDir;
 use tracing::info;
 
-use crate::{AGENT, cli::BrokerArgs, exit::Failure, life};
+use crate::{
+    AGENT,
+    cli::BrokerArgs,
+    exit::Failure,
+    life::{self, Stop},
+};
 
 /// Room that a folder's path must leave for the names of the sockets in it, within the 108 bytes of a Unix socket's path.
 const FOLDER_PATH_MAX: usize = 64;
 
-pub(crate) async fn run(args: BrokerArgs) -> Result<(), Failure> {
+pub(crate) async fn run(args: BrokerArgs, stop: Stop) -> Result<(), Failure> {
     // Held until the end: the folder goes when it is dropped.
     let folder = if args.private { Some(private_folder()?) } else { None };
     let (clients, workers) = match &folder {
@@ -32,8 +37,12 @@ pub(crate) async fn run(args: BrokerArgs) -> Result<(), Failure> {
     })?;
     let (clients, workers) = (broker.client_endpoint().clone(), broker.worker_endpoint().clone());
     info!(%clients, %workers, "listening");
-    say_ready(&clients, &workers).context("cannot say on stdout where it listens")?;
-    broker.run(life::stop(args.leave_with_stdin)).await;
+    match say_ready(&clients, &workers) {
+        // A parent that has gone already took this broker with it.
+        Err(error) if args.leave_with_stdin && error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+        said => said.context("cannot say on stdout where it listens")?,
+    }
+    broker.run(stop.asked_or_left(args.leave_with_stdin)).await;
     Ok(())
 }
 
@@ -58,7 +67,9 @@ fn network_endpoints(args: &BrokerArgs) -> Result<(Endpoint, Endpoint), Failure>
 /// A new folder that only this user can enter, with a path short enough for sockets.
 fn private_folder() -> Result<TempDir, Failure> {
     let candidates = [std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), Some(std::env::temp_dir()), Some("/tmp".into())];
-    let is_short = |path: &PathBuf| path.is_absolute() && path.as_os_str().len() <= FOLDER_PATH_MAX;
+    // What stands on the ready line must be one word.
+    let is_plain = |path: &PathBuf| path.to_str().is_some_and(|path| !path.contains(char::is_whitespace));
+    let is_short = |path: &PathBuf| path.is_absolute() && path.as_os_str().len() <= FOLDER_PATH_MAX && is_plain(path);
     let mut last = None;
     for base in candidates.into_iter().flatten().filter(is_short) {
         match create_private(&base) {

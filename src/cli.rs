@@ -3,8 +3,9 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{
-    Args, Parser, Subcommand, ValueEnum,
+    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
+    parser::ValueSource,
 };
 use fractally_proto::{Colour, ColourMap, Encoding, Priority, Request, Size, Window, limits};
 use fractally_transport::Endpoint;
@@ -90,8 +91,8 @@ pub(crate) struct RenderArgs {
     /// What to write: a picture, or raw counts as u32 (height x width). By default the file's ending says.
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
-    /// Workers of the local grid, one thread each [default: one a core].
-    #[arg(long, value_name = "N", env = "FRACTALLY_WORKERS", conflicts_with = "broker",
+    /// Workers of a local grid, one thread each [default: one a core]. Given as an option, it asks for a local grid.
+    #[arg(long, value_name = "N", env = "FRACTALLY_WORKERS",
         value_parser = clap::value_parser!(u32).range(1..=512))]
     pub(crate) workers: Option<u32>,
     /// A running broker's endpoint for clients, as tcp://HOST:5555.
@@ -142,7 +143,40 @@ impl From<PriorityArg> for Priority {
     }
 }
 
+/// Where a picture is rendered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On a running broker's grid.
+    Grid(Endpoint),
+    /// On a grid of this machine, of so many workers if that was said.
+    Local(Option<u32>),
+}
+
+impl Cli {
+    /// Reads the command line and the environment, or says what is wrong and ends the process.
+    pub(crate) fn read() -> (Self, ArgMatches) {
+        let matches = Self::command().get_matches();
+        let cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        (cli, matches)
+    }
+}
+
 impl RenderArgs {
+    /// Where to render: an option on the command line counts for more than a variable, and of two variables the broker's.
+    ///
+    /// # Errors
+    /// Both options stand on the command line.
+    pub(crate) fn place(&self, matches: &ArgMatches) -> Result<Place, exit::Failure> {
+        let is_flag = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        match (&self.broker, is_flag("broker"), is_flag("workers")) {
+            (_, true, true) => Err(exit::Failure::usage(
+                "--workers: a running broker has its own workers; leave out either --workers or --broker".to_owned(),
+            )),
+            (Some(broker), true, false) | (Some(broker), false, false) => Ok(Place::Grid(broker.clone())),
+            (None, ..) | (Some(_), false, true) => Ok(Place::Local(self.workers)),
+        }
+    }
+
     /// The request that the options describe.
     pub(crate) fn request(&self, format: Format) -> Request {
         Request {
@@ -251,7 +285,6 @@ fn worker_name(name: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_options_are_consistent() {

@@ -1,9 +1,9 @@
 //! Exit codes, and the one line that goes with each.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use fractally_client::{AssembleError, RenderError, SessionError};
-use fractally_proto::Refusal;
+use fractally_proto::{Refusal, RefusalCode};
 
 /// How the program ends. Shown in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(crate) enum Code {
     Usage = 2,
     /// The broker does not answer.
     Unreachable = 3,
-    /// The broker gave the job up.
+    /// The broker gave the job up, or had no room for it.
     JobFailed = 4,
     /// Stopped by a signal.
     Interrupted = 130,
@@ -28,7 +28,7 @@ Exit codes:
   1    failed: an unwritable file, a port in use, a broken local grid
   2    wrong options, or a request over a limit
   3    no broker answers
-  4    the broker gave the job up
+  4    the broker gave the job up, or had no room for it
   130  stopped by Ctrl-C or a signal";
 
 /// A failure with its exit code and a line for people.
@@ -44,7 +44,7 @@ impl Failure {
     }
 
     pub(crate) fn interrupted() -> Self {
-        Self { code: Code::Interrupted, message: "stopped; nothing was written".to_owned() }
+        Self { code: Code::Interrupted, message: "stopped; the picture is not complete".to_owned() }
     }
 }
 
@@ -56,7 +56,12 @@ impl From<anyhow::Error> for Failure {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        Self::usage(format!("{}: {}", flag_of(&refusal.field), refusal.message))
+        match refusal.code {
+            RefusalCode::Invalid | RefusalCode::Limit => Self::usage(format!("{}: {}", flag_of(&refusal.field), refusal.message)),
+            RefusalCode::KeyConflict | RefusalCode::Busy | RefusalCode::Closing | RefusalCode::CannotResume => {
+                Self { code: Code::JobFailed, message: format!("the broker refuses: {}", refusal.message) }
+            }
+        }
     }
 }
 
@@ -93,12 +98,17 @@ fn flag_of(field: &str) -> String {
     }
 }
 
+/// A line on stderr. Where nobody listens, saying nothing is all that is left.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Says what went wrong and gives the exit code.
 pub(crate) fn report(ended: Result<(), Failure>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("fractally: {}", failure.message);
+            say(&format!("fractally: {}", failure.message));
             ExitCode::from(failure.code as u8)
         }
     }

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 /// How long the broker may take to listen.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a child may take to leave before it is killed.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Times that a worker is started again before the grid goes on without it.
 const RESTARTS_MAX: u32 = 3;
 
@@ -27,6 +27,7 @@ pub(crate) struct LocalGrid {
     broker: Kept,
     group: i32,
     workers: Vec<Slot>,
+    log: Option<String>,
     client_endpoint: Endpoint,
     worker_endpoint: Endpoint,
 }
@@ -45,13 +46,14 @@ struct Kept {
 
 impl LocalGrid {
     /// Starts a broker, waits until it listens, and starts `workers` workers of one thread each.
-    pub(crate) async fn start(workers: u32) -> Result<Self> {
-        let mut broker = spawn(&["broker", "--private"], 0, Stdio::piped()).context("cannot start the local grid's broker")?;
+    pub(crate) async fn start(workers: u32, log: Option<&str>) -> Result<Self> {
+        let mut broker =
+            spawn(&["broker", "--private"], log, 0, Stdio::piped()).context("cannot start the local grid's broker")?;
         let group =
             broker.child.id().and_then(|id| i32::try_from(id).ok()).context("the local grid's broker has gone at once")?;
         let (client_endpoint, worker_endpoint) =
             ready(&mut broker.child).await.context("the local grid's broker does not listen")?;
-        let mut grid = Self { broker, group, workers: Vec::new(), client_endpoint, worker_endpoint };
+        let mut grid = Self { broker, group, workers: Vec::new(), log: log.map(str::to_owned), client_endpoint, worker_endpoint };
         for _ in 0..workers {
             let child = Some(grid.spawn_worker()?);
             grid.workers.push(Slot { child, restarts: 0 });
@@ -67,7 +69,7 @@ impl LocalGrid {
     fn spawn_worker(&self) -> Result<Kept> {
         let endpoint = self.worker_endpoint.to_string();
         let args = ["worker", "--threads", "1", "--broker", &endpoint];
-        spawn(&args, self.group, Stdio::null()).context("cannot start a worker of the local grid")
+        spawn(&args, self.log.as_deref(), self.group, Stdio::null()).context("cannot start a worker of the local grid")
     }
 
     /// Starts workers again that die. Returns when the grid is beyond help, with the reason.
@@ -103,6 +105,7 @@ impl LocalGrid {
     pub(crate) async fn stop(self) {
         leave(self.workers.into_iter().filter_map(|slot| slot.child).collect()).await;
         leave(vec![self.broker]).await;
+        remove_folder(&self.client_endpoint);
     }
 }
 
@@ -120,19 +123,25 @@ async fn leave(mut children: Vec<Kept>) {
     }
 }
 
+/// The broker removes the folder of its sockets, unless it was killed.
+fn remove_folder(endpoint: &Endpoint) {
+    if let Endpoint::Ipc(socket) = endpoint
+        && let Some(folder) = socket.parent()
+    {
+        // It fails when the broker has done it, which is the rule.
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}
+
 /// This binary again, with its stdin a pipe whose other end we hold.
-fn spawn(args: &[&str], group: i32, stdout: Stdio) -> io::Result<Kept> {
+fn spawn(args: &[&str], log: Option<&str>, group: i32, stdout: Stdio) -> io::Result<Kept> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(args).arg("--leave-with-stdin").stdin(Stdio::piped()).stdout(stdout).process_group(group);
     // What the user set for roles of his own must not reach these.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FRACTALLY_")) {
-        if name != "FRACTALLY_LOG" {
-            command.env_remove(name);
-        }
+        command.env_remove(name);
     }
-    if std::env::var_os("FRACTALLY_LOG").is_none() {
-        command.env("FRACTALLY_LOG", "warn");
-    }
+    command.env("FRACTALLY_LOG", log.unwrap_or("warn"));
     let mut child = command.spawn()?;
     let pipe = child.stdin.take();
     Ok(Kept { child, pipe })

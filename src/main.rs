@@ -18,31 +18,42 @@ mod worker;
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use clap::Parser;
+use clap::ArgMatches;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command};
+use crate::{
+    cli::{Cli, Command},
+    life::Stop,
+};
 
 /// Program and version, as peers see it.
 const AGENT: &str = concat!("fractally ", env!("CARGO_PKG_VERSION"));
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let (cli, matches) = Cli::read();
     start_logging(cli.log.as_deref().unwrap_or_else(|| cli.command.default_log()));
     // One thread: the roles that use this runtime only move bytes, and a lone thread moves them with less delay.
+    // Before anything exists that a signal would have to undo.
+    let stop = match Stop::on_signals() {
+        Ok(stop) => stop,
+        Err(error) => return exit::report(Err(error.into())),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli.command)),
+        Ok(runtime) => runtime.block_on(run(cli, &matches, stop)),
         Err(error) => Err(exit::Failure::from(anyhow::Error::from(error).context("cannot start"))),
     };
     exit::report(ended)
 }
 
-async fn run(command: Command) -> Result<(), exit::Failure> {
-    match command {
-        Command::Render(options) => render::run(options).await,
-        Command::Broker(options) => broker::run(options).await,
-        Command::Worker(options) => worker::run(options).await,
+async fn run(cli: Cli, matches: &ArgMatches, stop: Stop) -> Result<(), exit::Failure> {
+    match cli.command {
+        Command::Render(options) => {
+            let place = options.place(matches.subcommand_matches("render").unwrap_or(matches))?;
+            render::run(options, place, cli.log.as_deref(), stop).await
+        }
+        Command::Broker(options) => broker::run(options, stop).await,
+        Command::Worker(options) => worker::run(options, stop).await,
         Command::Status(options) => status::run(options).await,
     }
 }
@@ -50,5 +61,11 @@ async fn run(command: Command) -> Result<(), exit::Failure> {
 fn start_logging(filter: &str) {
     let filter = EnvFilter::builder().parse_lossy(filter);
     let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(ansi)
+        .with_target(false)
+        .log_internal_errors(false)
+        .init();
 }

@@ -15,10 +15,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     AGENT,
-    cli::{Format, RenderArgs},
-    exit::{Code, Failure},
+    cli::{Format, Place, RenderArgs},
+    exit::{Code, Failure, say},
     grid::LocalGrid,
-    life,
+    life::{self, Stop},
     progress::{Follow, human},
     worker,
 };
@@ -26,14 +26,17 @@ use crate::{
 /// How long the reason of a lost connection to the local grid is sought.
 const POST_MORTEM: Duration = Duration::from_secs(1);
 
-pub(crate) async fn run(args: RenderArgs) -> Result<(), Failure> {
+pub(crate) async fn run(args: RenderArgs, place: Place, log: Option<&str>, stop: Stop) -> Result<(), Failure> {
     let request = args.request(format(&args)?);
     request.validate(&Limits::default())?;
     let file = open(&args.output)?;
     let out = Counted { file, bytes: 0, sha256: args.json.then(Sha256::new) };
-    let rendered = match &args.broker {
-        Some(endpoint) => on_grid(&args, request, endpoint, out).await?,
-        None => on_local_grid(&args, request, out).await?,
+    let rendered = match place {
+        Place::Grid(endpoint) => on_grid(&args, request, &endpoint, out, stop).await?,
+        Place::Local(workers) => {
+            let workers = workers.unwrap_or_else(worker::cores);
+            on_local_grid(&args, request, out, Local { workers, log }, stop).await?
+        }
     };
     finish(&args, request, rendered)
 }
@@ -64,14 +67,26 @@ fn open(path: &Path) -> Result<OutputFile, Failure> {
     OutputFile::create(path).with_context(|| format!("--output: cannot write {}", path.display())).map_err(Failure::from)
 }
 
-async fn on_local_grid(args: &RenderArgs, request: Request, out: Counted) -> Result<Rendered<Counted>, Failure> {
+/// What the local grid is to be.
+struct Local<'a> {
+    workers: u32,
+    log: Option<&'a str>,
+}
+
+async fn on_local_grid(
+    args: &RenderArgs,
+    request: Request,
+    out: Counted,
+    local: Local<'_>,
+    stop: Stop,
+) -> Result<Rendered<Counted>, Failure> {
     let mut grid = tokio::select! {
-        grid = LocalGrid::start(args.workers.unwrap_or_else(worker::cores)) => grid?,
-        () = life::stop_signal() => return Err(Failure::interrupted()),
+        grid = LocalGrid::start(local.workers, local.log) => grid?,
+        () = stop.clone().asked() => return Err(Failure::interrupted()),
     };
     let endpoint = grid.client_endpoint().clone();
     let mut rendered = tokio::select! {
-        rendered = on_grid(args, request, &endpoint, out) => rendered,
+        rendered = on_grid(args, request, &endpoint, out, stop) => rendered,
         broken = grid.supervise() => Err(broken.into()),
     };
     // The connection may break a moment before the death of the broker is known, which is the better story.
@@ -84,7 +99,13 @@ async fn on_local_grid(args: &RenderArgs, request: Request, out: Counted) -> Res
     rendered
 }
 
-async fn on_grid(args: &RenderArgs, request: Request, endpoint: &Endpoint, out: Counted) -> Result<Rendered<Counted>, Failure> {
+async fn on_grid(
+    args: &RenderArgs,
+    request: Request,
+    endpoint: &Endpoint,
+    out: Counted,
+    stop: Stop,
+) -> Result<Rendered<Counted>, Failure> {
     let broker = Broker {
         endpoint: endpoint.clone(),
         agent: AGENT.to_owned(),
@@ -99,7 +120,7 @@ async fn on_grid(args: &RenderArgs, request: Request, endpoint: &Endpoint, out: 
         reconnect_for: args.reconnect_for,
     };
     let follow = Follow::new(request.window.h, args.quiet);
-    let rendered = render(&options, out, |event| follow.on_event(&event), life::stop_signal()).await;
+    let rendered = render(&options, out, |event| follow.on_event(&event), stop.asked()).await;
     follow.clear();
     Ok(rendered?)
 }
@@ -149,11 +170,11 @@ fn finish(args: &RenderArgs, request: Request, rendered: Rendered<Counted>) -> R
             reconnects,
         };
         let line = serde_json::to_string(&report).context("cannot write JSON")?;
-        if name == "-" { eprintln!("{line}") } else { print_line(&line)? }
+        if name == "-" { say(&line) } else { print_line(&line)? }
     } else if !args.quiet {
         let rate = done.iterations as f64 / elapsed.as_secs_f64() / 1e9;
         let (workers, plural) = (done.workers, if done.workers == 1 { "" } else { "s" });
-        eprintln!("{name}: {width}x{height}, {} on {workers} worker{plural}, {rate:.2} G iterations/s", human(elapsed));
+        say(&format!("{name}: {width}x{height}, {} on {workers} worker{plural}, {rate:.2} G iterations/s", human(elapsed)));
     }
     Ok(())
 }

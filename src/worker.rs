@@ -10,13 +10,13 @@ use crate::{
     AGENT,
     cli::WorkerArgs,
     exit::{Code, Failure},
-    life,
+    life::{self, Stop},
 };
 
 /// How long one try to connect may take; tries follow one another until the worker is stopped.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(crate) async fn run(args: WorkerArgs) -> Result<(), Failure> {
+pub(crate) async fn run(args: WorkerArgs, stop: Stop) -> Result<(), Failure> {
     let options = Options {
         broker: args.broker,
         threads: args.threads.unwrap_or_else(cores),
@@ -26,9 +26,11 @@ pub(crate) async fn run(args: WorkerArgs) -> Result<(), Failure> {
         connect_timeout: CONNECT_TIMEOUT,
     };
     info!(broker = %options.broker, threads = options.threads, "worker starts");
-    match fractally_worker::run(options, life::stop(args.leave_with_stdin)).await {
+    match fractally_worker::run(options, stop.asked_or_left(args.leave_with_stdin)).await {
         EndReason::Stopped => Ok(()),
-        reason @ EndReason::Refused(_) => Err(Failure { code: Code::JobFailed, message: reason.to_string() }),
+        reason @ (EndReason::Refused(_) | EndReason::NoThreads(..)) => {
+            Err(Failure { code: Code::Failure, message: reason.to_string() })
+        }
     }
 }
 

@@ -6,12 +6,15 @@ use std::{
 };
 
 use fractally_broker_core::{ClientId, Config, Core, Effect, WorkerId};
-use fractally_proto::{DecodeError, ErrorCode, ErrorReport, Message, Strips};
+use fractally_proto::{DecodeError, ErrorCode, Message, Strips};
 use fractally_transport::{BindError, Endpoint, Hub, HubEvent, Peer, Turn};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, warn};
 
 use crate::{log, payloads::Payloads, words};
+
+/// Heartbeats without a turn of the loop that count as a pause.
+const PAUSE_HEARTBEATS: u32 = 2;
 
 /// A bound broker.
 pub struct Broker {
@@ -21,6 +24,8 @@ pub struct Broker {
     payloads: Payloads,
     heartbeat: Duration,
     started: Instant,
+    /// When the loop last turned.
+    turned: Duration,
     /// Effects of the event at hand, in order. Kept to reuse its memory.
     effects: Vec<Effect>,
 }
@@ -45,6 +50,7 @@ impl Broker {
             workers: Hub::bind(workers).await?,
             payloads: Payloads::default(),
             started: read_clock(),
+            turned: Duration::ZERO,
             effects: Vec::new(),
         })
     }
@@ -59,7 +65,7 @@ impl Broker {
         self.workers.endpoint()
     }
 
-    /// Serves until `stop` is ready. Clients and workers then lose their connection, and look for the next broker.
+    /// Serves until `stop` is ready. Then clients and workers hear BYE, and look for the next broker.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         let mut heartbeat = interval(self.heartbeat);
@@ -72,21 +78,35 @@ impl Broker {
                 event = self.clients.next() => self.on_event(Side::Clients, event),
                 event = self.workers.next() => self.on_event(Side::Workers, event),
                 () = sleep_until(deadline.into()) => self.on_tick(),
-                _ = heartbeat.tick() => self.on_heartbeat().await,
-                () = &mut stop => return,
+                _ = heartbeat.tick() => self.on_heartbeat(),
+                () = &mut stop => break,
             }
-            self.perform().await;
+            self.perform();
             turn.handled().await;
+        }
+        self.clients.bye("the broker stops").await;
+        self.workers.bye("the broker stops").await;
+    }
+
+    /// The loop turns at every heartbeat at the latest. When it did not, the process or its machine stood still, and what peers said
+    /// meanwhile waits in the sockets.
+    fn notice_a_pause(&mut self) {
+        let now = read_clock() - self.started;
+        let gap = now - std::mem::replace(&mut self.turned, now);
+        if gap > PAUSE_HEARTBEATS * self.heartbeat {
+            warn!(seconds = gap.as_secs_f64(), "the broker stood still");
+            self.core.on_pause(now);
         }
     }
 
     fn on_event(&mut self, side: Side, event: HubEvent) {
+        self.notice_a_pause();
         let now = self.tell_time();
         match event {
             HubEvent::Message(peer, message) => self.on_message(now, side, peer, message),
             HubEvent::Malformed(peer, error) => {
                 let code = if matches!(error, DecodeError::Version(_)) { ErrorCode::Version } else { ErrorCode::Malformed };
-                self.expel(now, side, peer, code, error.to_string());
+                self.expel(now, side, peer, code, &error.to_string());
             }
             HubEvent::Gone(peer) => self.on_gone(now, side, peer),
         }
@@ -103,7 +123,7 @@ impl Broker {
                 Err(wrong) => wrong,
             },
         };
-        self.expel(now, side, peer, ErrorCode::Unexpected, wrong);
+        self.expel(now, side, peer, ErrorCode::Unexpected, &wrong);
     }
 
     fn on_gone(&mut self, now: Duration, side: Side, peer: Peer) {
@@ -114,30 +134,24 @@ impl Broker {
     }
 
     /// A bad message costs its sender the connection, and nobody else anything.
-    fn expel(&mut self, now: Duration, side: Side, peer: Peer, code: ErrorCode, message: String) {
-        let error = Message::Error(ErrorReport { code, message });
+    fn expel(&mut self, now: Duration, side: Side, peer: Peer, code: ErrorCode, message: &str) {
         match side {
-            Side::Clients => {
-                let client = ClientId(peer.0);
-                self.effects.extend([Effect::ToClient(client, error), Effect::DropClient(client)]);
-            }
-            Side::Workers => {
-                let worker = WorkerId(peer.0);
-                self.effects.extend([Effect::ToWorker(worker, error), Effect::DropWorker(worker)]);
-            }
+            Side::Clients => self.core.on_client_fault(now, ClientId(peer.0), code, message, &mut self.effects),
+            Side::Workers => self.core.on_worker_fault(now, WorkerId(peer.0), code, message, &mut self.effects),
         }
-        self.on_gone(now, side, peer);
     }
 
     fn on_tick(&mut self) {
+        self.notice_a_pause();
         let now = self.tell_time();
         self.core.on_tick(now, &mut self.effects);
     }
 
-    async fn on_heartbeat(&mut self) {
+    fn on_heartbeat(&mut self) {
+        self.notice_a_pause();
         self.tell_time();
-        self.clients.heartbeat().await;
-        self.workers.heartbeat().await;
+        self.clients.heartbeat();
+        self.workers.heartbeat();
     }
 
     /// The time since the start, told to both hubs as well.
@@ -148,21 +162,21 @@ impl Broker {
         now
     }
 
-    async fn perform(&mut self) {
+    fn perform(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
                 Effect::ToClient(client, message) => {
                     log_sent("client", client.0, &message);
-                    self.clients.send(Peer(client.0), &message).await;
+                    self.clients.send(Peer(client.0), &message);
                 }
                 Effect::ToWorker(worker, message) => {
                     log_sent("worker", worker.0, &message);
-                    self.workers.send(Peer(worker.0), &message).await;
+                    self.workers.send(Peer(worker.0), &message);
                 }
                 Effect::Deliver { client, job, engine, first, strips, payload, bytes } => {
                     let payload = self.payloads.slice(payload, bytes);
-                    self.clients.send(Peer(client.0), &Message::Strips(Strips { job, engine, first, strips }, payload)).await;
+                    self.clients.send(Peer(client.0), &Message::Strips(Strips { job, engine, first, strips }, payload));
                 }
                 Effect::Release(payload) => self.payloads.release(payload),
                 Effect::DropClient(client) => self.clients.kick(Peer(client.0)),

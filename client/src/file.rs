@@ -30,28 +30,33 @@ impl OutputFile {
         Self(Kind::Stdout(BufWriter::with_capacity(BUFFER_BYTES, io::stdout())))
     }
 
-    /// A file at `path`, or what stands there if it is a pipe or a device. A link is followed.
+    /// A file at `path`, or what stands there if it is a pipe or a device. A link is followed. A file that is replaced passes its
+    /// permissions on.
     ///
     /// # Errors
-    /// The folder does not exist or cannot be written, or `path` is a folder.
+    /// The folder does not exist or cannot be written, the name cannot be a file's, or `path` is a folder.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        match fs::metadata(&path) {
-            Ok(there) if there.is_dir() => Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder")),
+        let path = follow(path)?;
+        let mode = match fs::metadata(&path) {
+            Ok(there) if there.is_dir() => return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder")),
             Ok(there) if !there.is_file() => {
                 let file = OpenOptions::new().write(true).open(&path)?;
-                Ok(Self(Kind::Direct(BufWriter::with_capacity(BUFFER_BYTES, file))))
+                return Ok(Self(Kind::Direct(BufWriter::with_capacity(BUFFER_BYTES, file))));
             }
-            Ok(_) | Err(_) => {
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-                let file = tempfile::Builder::new()
-                    .prefix(".fractally-")
-                    .suffix(".part")
-                    .permissions(Permissions::from_mode(0o666))
-                    .tempfile_in(folder)?;
-                Ok(Self(Kind::Temporary { file: BufWriter::with_capacity(BUFFER_BYTES, file), path }))
-            }
+            Ok(there) => Some(there.permissions()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let file = tempfile::Builder::new()
+            .prefix(".fractally-")
+            .suffix(".part")
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder)?;
+        if let Some(mode) = mode {
+            file.as_file().set_permissions(mode)?;
         }
+        Ok(Self(Kind::Temporary { file: BufWriter::with_capacity(BUFFER_BYTES, file), path }))
     }
 
     /// Everything is written: the file takes its name.
@@ -69,6 +74,22 @@ impl OutputFile {
             Kind::Stdout(mut stdout) => stdout.flush(),
         }
     }
+}
+
+/// What a chain of links ends at, whether or not something is there.
+fn follow(path: &Path) -> io::Result<PathBuf> {
+    /// As many as Linux follows.
+    const LINKS_MAX: usize = 40;
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "a name that ends in / is a folder's"));
+    }
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = fs::read_link(&path) else { return Ok(path) };
+        // A relative target begins at the link's folder; an absolute one replaces it.
+        path = path.parent().unwrap_or_else(|| Path::new("")).join(target);
+    }
+    Err(io::Error::other("too many links"))
 }
 
 impl Write for OutputFile {
@@ -129,12 +150,27 @@ mod tests {
         file.commit().unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&target).unwrap(), b"new");
+        fs::remove_file(&target).unwrap();
+        OutputFile::create(&link).unwrap().commit().unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink() && target.is_file(), "also one that leads nowhere yet");
+    }
+
+    #[test]
+    fn a_replaced_file_passes_its_permissions_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        OutputFile::create(&path).unwrap().commit().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
     fn a_folder_and_a_missing_folder_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         assert!(OutputFile::create(folder.path()).is_err());
+        assert!(OutputFile::create(Path::new("a.png/")).is_err());
+        assert!(OutputFile::create(&folder.path().join("x".repeat(300))).is_err(), "told before the work, not after it");
         assert!(OutputFile::create(&folder.path().join("no/such/a.png")).is_err());
     }
 }

@@ -123,6 +123,7 @@ pub async fn render<W: Write>(
             return Err(error.into());
         }
         if lost_at.is_none() {
+            backoff.reset();
             lost_at = Some(read_clock());
             reconnects += 1;
             info!(%error, "reconnecting");
@@ -168,9 +169,18 @@ impl<W: Write, F: FnMut(Event)> Follower<'_, W, F> {
                     return Err(RenderError::Stopped);
                 }
             };
-            if let Some(done) = self.on_message(&mut session, &mut job, message).await? {
-                session.bye(FAREWELL).await;
-                return Ok(done);
+            match self.on_message(&mut session, &mut job, message).await {
+                Ok(Some(done)) => {
+                    session.bye(FAREWELL).await;
+                    return Ok(done);
+                }
+                Ok(None) => {}
+                // What fails here, such as a full disk, the broker cannot know.
+                Err(error @ RenderError::Assemble(_)) => {
+                    cancel(session, job).await;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
             }
             if job.is_some() {
                 *lost_at = None;

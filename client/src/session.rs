@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fractally_proto::{Epoch, ErrorCode, Hello, Message, Welcome};
+use fractally_proto::{Epoch, Hello, Message, Welcome};
 use fractally_transport::{ConnectError, Endpoint, Link, LinkError};
 use thiserror::Error;
 use tokio::time::{MissedTickBehavior, interval};
@@ -56,7 +56,6 @@ pub(crate) struct Session {
     link: Link,
     endpoint: Endpoint,
     pub(crate) welcome: Welcome,
-    started: Instant,
     heard: Instant,
     timer: tokio::time::Interval,
 }
@@ -80,7 +79,7 @@ impl Session {
         let mut timer = interval(Duration::from_millis(welcome.heartbeat_ms.max(10).into()));
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let now = read_clock();
-        Ok(Self { link, endpoint: broker.endpoint.clone(), welcome, started: now, heard: now, timer })
+        Ok(Self { link, endpoint: broker.endpoint.clone(), welcome, heard: now, timer })
     }
 
     pub(crate) async fn send(&mut self, message: &Message) -> Result<(), SessionError> {
@@ -98,7 +97,6 @@ impl Session {
                     self.heard = read_clock();
                     match message? {
                         Message::Heartbeat(_) => {}
-                        Message::Error(error) if error.code == ErrorCode::Full => return Err(SessionError::Refused(error.message)),
                         Message::Error(error) => return Err(SessionError::Refused(error.message)),
                         message => return Ok(message),
                     }
@@ -107,7 +105,6 @@ impl Session {
                     if self.heard.elapsed() >= Duration::from_millis(self.welcome.dead_after_ms.into()) {
                         return Err(SessionError::Silent { endpoint: self.endpoint.clone() });
                     }
-                    self.link.set_now(self.started.elapsed());
                     self.link.heartbeat(Vec::new()).await?;
                 }
             }

@@ -28,6 +28,7 @@ const CASES: &[(&[&str], &[&str])] = &[
     (&["--cmap", "infern"], &["infern", "viridis"]),
     (&["--interior", "#12"], &["--interior", "#RRGGBB"]),
     (&["--workers", "0"], &["--workers", "1"]),
+    (&["--workers", "2", "--broker", "tcp://127.0.0.1:1"], &["--workers", "--broker"]),
     (&["-o", "a.gif"], &["--output", ".png", ".npy", "--format"]),
     (&["--broker", "localhost"], &["--broker", "tcp://HOST:PORT"]),
 ];

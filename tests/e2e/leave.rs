@@ -1,6 +1,6 @@
 //! No process, no socket folder and no partial file is left behind, however a render ends.
 
-use std::fs;
+use std::{fs, os::unix::process::ExitStatusExt, process::Stdio, thread, time::Duration};
 
 use fractally_testkit::{Lab, Process, eventually};
 
@@ -67,8 +67,40 @@ fn after_the_death_of_the_broker() {
     let run = render.wait();
     assert_eq!(run.code(), 1, "{run:?}");
     assert!(run.stderr.contains("broker"), "{run:?}");
-    eventually("every process has gone", || lab.living().is_empty().then_some(()));
+    lab.expect_nothing_left();
     assert!(lab.files().is_empty(), "{:?}", lab.files());
+}
+
+/// Ctrl-C at a moment when nothing, half or all of the grid is there yet. Once it left partial files: the signal came before
+/// anybody listened for it.
+#[test]
+fn after_ctrl_c_at_any_moment_of_the_start() {
+    let lab = lab();
+    for step in 0..60 {
+        let render = lab.start(lab.command(["render", "--workers", "1", "-o", "long.png"].iter().chain(&LONG)));
+        thread::sleep(Duration::from_micros(250 * step));
+        render.interrupt();
+        let run = render.wait();
+        // Before main begins, the signal has its default effect.
+        assert!(run.status.code() == Some(130) || run.status.signal() == Some(2), "{run:?}");
+        assert!(!run.stderr.contains("Broken pipe"), "{run:?}");
+    }
+    lab.expect_nothing_left();
+    assert!(lab.files().is_empty(), "{:?}", lab.files());
+}
+
+#[test]
+fn after_sigterm_while_nobody_reads_the_picture() {
+    let lab = lab();
+    let mut command = lab.command(["render", "--size", "6000x6000", "-o", "-"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut render = command.spawn().unwrap();
+    // Its pipe stays open and unread; once the picture fills it, the process waits in a write.
+    eventually("the grid runs", || (lab.living().len() >= 3).then_some(()));
+    lab.terminate(i32::try_from(render.id()).unwrap());
+    let status = eventually("the process ends", || render.try_wait().unwrap());
+    assert_eq!(status.code(), Some(130));
+    lab.expect_nothing_left();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Neighbours that do not keep to the protocol, in plain bytes over TCP: they lose their connection, and nobody else anything.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::TcpStream,
     time::Duration,
 };
@@ -13,7 +13,7 @@ use crate::lab;
 /// Connects, greets as ZMTP 3.0 does (NULL security) and says READY as a DEALER.
 fn dealer(endpoint: &str) -> TcpStream {
     let mut stream = TcpStream::connect(endpoint.strip_prefix("tcp://").unwrap()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut greeting = [0; 64];
     greeting[0] = 0xff;
     greeting[9] = 0x7f;
@@ -43,11 +43,12 @@ fn send(stream: &mut TcpStream, frames: &[&[u8]]) {
     }
 }
 
-/// Reads until the broker ends the connection; gives what it said.
+/// Reads until the broker ends the connection, which it must; gives what it said.
 fn read_to_end(mut stream: TcpStream) -> String {
     let mut said = Vec::new();
-    // A reset is an end as well.
-    let _ = stream.read_to_end(&mut said);
+    if let Err(error) = stream.read_to_end(&mut said) {
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "the broker keeps the connection");
+    }
     String::from_utf8_lossy(&said).into_owned()
 }
 

@@ -100,11 +100,20 @@ fn every_file_says_what_it_is_and_stays_one_idea() {
 fn documents_name_files_that_exist() {
     for document in ["README.md", "ARCHITECTURE.md", "proto/SPEC.md"] {
         let text = fs::read_to_string(root().join(document)).unwrap();
-        // Links of the form [text](path), and `paths/with.endings` in code.
+        let base = root().join(document).parent().unwrap().to_owned();
+        // Links of the form [text](path).
         let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
         for link in links.filter(|link| !link.is_empty() && !link.contains("://")) {
-            let base = root().join(document).parent().unwrap().to_owned();
             assert!(base.join(link).exists(), "{document} links to {link}, which is not there");
+        }
+        // Paths in code, as `folder/` and `folder/file.rs`; a file without a folder may stand in any room.
+        let words = text.split('`').skip(1).step_by(2).filter(|word| !word.contains([' ', '\n', '<', '{', '[', ':']));
+        for word in words.filter(|word| word.ends_with('/') || word.ends_with(".rs") || word.ends_with(".md")) {
+            let known = files("rs").into_iter().chain(files("md"));
+            let is_there = root().join(word).exists()
+                || known.clone().any(|path| path.parent().is_some_and(|p| p.join(word).exists()))
+                || known.clone().any(|path| path.ends_with(word));
+            assert!(is_there, "{document} names {word}, which is not there");
         }
     }
 }

@@ -9,8 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use fractally_proto::{DecodeError, Heartbeat, Message};
-use futures::{StreamExt, channel::mpsc};
+use fractally_proto::{Bye, DecodeError, Heartbeat, Message};
+use futures::{FutureExt, StreamExt, channel::mpsc};
+use socket2::SockRef;
 use thiserror::Error;
 use tracing::debug;
 use zeromq::{
@@ -20,8 +21,17 @@ use zeromq::{
 
 use crate::{Endpoint, SendWindow, link::size_of, window::Received};
 
-/// Messages that may wait behind a closed window before the peer is dropped.
-const QUEUE_MESSAGES_MAX: usize = 4096;
+/// Messages and bytes that may wait behind a closed window before the peer is dropped.
+const WAITING_MESSAGES_MAX: usize = 4096;
+const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Heartbeats wait for no window, so a peer that only ever sends could make them pile up; beyond so many messages that it has
+/// not seen it is dropped.
+const UNSEEN_MAX: usize = 2048;
+/// A peer whose kernel acknowledges no bytes for so long is gone, and what its connection holds is freed.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long the library gets for what was sent last: it does not tell when it is out.
+const FAREWELL: Duration = Duration::from_millis(100);
 
 /// One connection. Never used again after [`HubEvent::Gone`] or [`Hub::kick`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +93,7 @@ struct PeerState {
     received: Received,
     /// Messages that wait for the window, with their sizes.
     waiting: VecDeque<(Vec<Bytes>, usize)>,
+    waiting_bytes: usize,
 }
 
 impl Hub {
@@ -97,6 +108,7 @@ impl Hub {
         let (bound, endpoint) = match endpoint {
             Endpoint::Tcp { host, port } => {
                 let listener = TcpListener::bind((host.as_str(), *port)).map_err(io_error)?;
+                watch_over_connections(&listener).map_err(io_error)?;
                 let bound = listener.local_addr().map_err(io_error)?.into();
                 (socket.bind_listener(listener).await, bound)
             }
@@ -140,12 +152,12 @@ impl Hub {
                 return HubEvent::Gone(peer);
             }
             while let Some(peer) = self.ack_due.pop() {
-                self.send(peer, &Message::Heartbeat(Heartbeat::default())).await;
+                self.send(peer, &Message::Heartbeat(Heartbeat::default()));
             }
             tokio::select! {
                 received = self.recv.recv() => match received {
                     Ok(message) => {
-                        if let Some(event) = self.on_message(message).await {
+                        if let Some(event) = self.on_message(message) {
                             return event;
                         }
                     }
@@ -164,7 +176,7 @@ impl Hub {
         }
     }
 
-    async fn on_message(&mut self, message: ZmqMessage) -> Option<HubEvent> {
+    fn on_message(&mut self, message: ZmqMessage) -> Option<HubEvent> {
         let mut frames = message.into_vec();
         let identity = PeerIdentity::try_from(frames.remove(0)).ok()?;
         let peer = self.known_or_new(identity);
@@ -182,7 +194,7 @@ impl Hub {
                 self.drop_peer(peer, "it acknowledged what was never sent");
                 return None;
             }
-            self.flush(peer).await;
+            self.flush(peer);
         }
         Some(HubEvent::Message(peer, message))
     }
@@ -194,64 +206,90 @@ impl Hub {
         let peer = Peer(self.next_peer);
         self.next_peer += 1;
         self.by_identity.insert(identity.clone(), peer);
-        let state =
-            PeerState { identity, window: SendWindow::default(), received: Received::default(), waiting: VecDeque::new() };
+        let state = PeerState {
+            identity,
+            window: SendWindow::default(),
+            received: Received::default(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+        };
         self.peers.insert(peer, state);
         peer
     }
 
     /// Sends to a peer, now or when its window opens. To a peer that is gone it does nothing. A heartbeat goes at once, and what
     /// it says is filled in here.
-    pub async fn send(&mut self, peer: Peer, message: &Message) {
+    pub fn send(&mut self, peer: Peer, message: &Message) {
         if let Message::Heartbeat(_) = message {
-            return self.send_heartbeat(peer).await;
+            return self.send_heartbeat(peer);
         }
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let frames = message.encode();
         let bytes = size_of(&frames);
         state.waiting.push_back((frames, bytes));
-        if state.waiting.len() > QUEUE_MESSAGES_MAX {
+        state.waiting_bytes += bytes;
+        if state.waiting.len() > WAITING_MESSAGES_MAX || state.waiting_bytes > WAITING_BYTES_MAX {
             self.drop_peer(peer, "too much waits for it");
             return;
         }
-        self.flush(peer).await;
+        self.flush(peer);
     }
 
     /// Acknowledgements wait for no window: two sides that each waited for the other's would wait for ever.
-    async fn send_heartbeat(&mut self, peer: Peer) {
+    fn send_heartbeat(&mut self, peer: Peer) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
+        if state.window.unseen() > UNSEEN_MAX {
+            return self.drop_peer(peer, "it reads nothing");
+        }
         let seen = state.received.say();
-        self.send_now(peer, Message::Heartbeat(Heartbeat { seen, bands: Vec::new() }).encode()).await;
+        self.send_now(peer, Message::Heartbeat(Heartbeat { seen, bands: Vec::new() }).encode());
     }
 
-    async fn flush(&mut self, peer: Peer) {
+    fn flush(&mut self, peer: Peer) {
         while let Some(state) = self.peers.get_mut(&peer)
-            && let Some((frames, _)) = state.waiting.pop_front_if(|(_, bytes)| state.window.has_room(*bytes))
+            && let Some((frames, bytes)) = state.waiting.pop_front_if(|(_, bytes)| state.window.has_room(*bytes))
         {
-            self.send_now(peer, frames).await;
+            state.waiting_bytes -= bytes;
+            self.send_now(peer, frames);
         }
     }
 
-    async fn send_now(&mut self, peer: Peer, frames: Vec<Bytes>) {
+    fn send_now(&mut self, peer: Peer, frames: Vec<Bytes>) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         state.window.on_sent(self.now, size_of(&frames));
         let mut message = ZmqMessage::from(Bytes::from(state.identity.clone()));
         frames.into_iter().for_each(|frame| message.push_back(frame));
-        if let Err(error) = self.send.send(message).await {
-            debug!(peer = peer.0, %error, "send");
-            self.drop_peer(peer, "its connection is gone");
+        // A send waits only when the library's queue for this peer is full, and would then hold up everybody: never wait.
+        match self.send.send(message).now_or_never() {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                debug!(peer = peer.0, %error, "send");
+                self.drop_peer(peer, "its connection is gone");
+            }
+            None => self.drop_peer(peer, "its queue is full"),
         }
     }
 
     /// Sends a heartbeat to every peer, and drops those that have stopped to acknowledge. To be called once a second.
-    pub async fn heartbeat(&mut self) {
+    pub fn heartbeat(&mut self) {
         let peers: Vec<_> = self.peers.keys().copied().collect();
         for peer in peers {
             if self.peers.get(&peer).is_some_and(|state| state.window.is_stalled(self.now)) {
                 self.drop_peer(peer, "it acknowledged nothing for 10 s");
             } else {
-                self.send(peer, &Message::Heartbeat(Heartbeat::default())).await;
+                self.send(peer, &Message::Heartbeat(Heartbeat::default()));
             }
+        }
+    }
+
+    /// Says BYE to every peer, and gives the library a moment to get it out.
+    pub async fn bye(&mut self, reason: &str) {
+        let peers: Vec<_> = self.peers.keys().copied().collect();
+        for &peer in &peers {
+            self.send(peer, &Message::Bye(Bye { reason: reason.to_owned() }));
+        }
+        if !peers.is_empty() {
+            tokio::time::sleep(FAREWELL).await;
         }
     }
 
@@ -269,4 +307,11 @@ impl Hub {
         self.kick(peer);
         self.dropped.push_back(peer);
     }
+}
+
+/// Connections that the listener accepts inherit these: one whose other side is silent below TCP ends by itself.
+fn watch_over_connections(listener: &TcpListener) -> std::io::Result<()> {
+    let socket = SockRef::from(listener);
+    socket.set_keepalive(true)?;
+    socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))
 }

@@ -9,9 +9,9 @@
 //! | Pitfall of `zeromq` 0.7 | Answer |
 //! |---|---|
 //! | A writer queue of 100,000 messages a peer, not counted in bytes | [`SendWindow`]: at most 256 messages and 32 MiB unacknowledged, the rest waits in a bounded queue of ours |
-//! | A full writer queue blocks sends to every other peer, and deadlocks when its peer dies | the same window: the queue is never full |
+//! | A full writer queue blocks sends to every other peer, and deadlocks when its peer dies | the same window, and a send that would wait drops its peer instead |
 //! | A send to an unknown identity fails, and the message is lost | [`Hub::send`] asks its own table first; the loss is told as [`HubEvent::Gone`] |
-//! | A peer that never reads | acknowledgements stop, the window closes, [`Hub::heartbeat`] drops the peer after 10 s |
+//! | A peer that never reads | acknowledgements stop, the window closes, [`Hub::heartbeat`] drops the peer after 10 s; its connection is freed by TCP_USER_TIMEOUT on TCP, by the guard elsewhere |
 //! | A DEALER does not reconnect, and `recv` hangs after its peer is gone | [`Link::next`] watches the monitor and ends; callers build a new [`Link`] after a [`Backoff`] |
 //! | The monitor loses events | it is a hint; both roles hold heartbeats to be the truth |
 //! | Buffered frames never yield to other tasks | [`Turn`]: a yield after 64 messages |

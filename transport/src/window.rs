@@ -28,6 +28,11 @@ impl SendWindow {
             || (self.unseen.len() as u64) < limits::WINDOW_MESSAGES && self.unseen_bytes + bytes as u64 <= limits::WINDOW_BYTES
     }
 
+    /// Messages under way.
+    pub fn unseen(&self) -> usize {
+        self.unseen.len()
+    }
+
     /// A message of `bytes` was sent.
     pub fn on_sent(&mut self, now: Duration, bytes: usize) {
         if self.unseen.is_empty() {

@@ -2,7 +2,7 @@
 
 #![allow(missing_docs, clippy::missing_panics_doc, clippy::unwrap_used, reason = "a test")]
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use fractally_proto::{Ack, Cancel, Heartbeat, JobId, Message, StripMeta, Strips, limits};
@@ -36,7 +36,7 @@ async fn next_message(hub: &mut Hub) -> (Peer, Message) {
 
 #[tokio::test]
 async fn messages_go_both_ways_on_tcp_and_unix_sockets() {
-    let folder = std::env::temp_dir().join(format!("fractally-wire-{}", std::process::id()));
+    let folder = PathBuf::from(format!("/tmp/fractally-wire-{}", std::process::id()));
     for endpoint in ["tcp://127.0.0.1:0".to_owned(), format!("ipc://{}", folder.display())] {
         let mut hub = Hub::bind(&endpoint.parse().unwrap()).await.unwrap();
         let mut links = [link(hub.endpoint()).await, link(hub.endpoint()).await];
@@ -47,7 +47,7 @@ async fn messages_go_both_ways_on_tcp_and_unix_sockets() {
         peers.sort_by_key(|(_, message)| format!("{message:?}"));
         assert_ne!(peers[0].0, peers[1].0);
         for (peer, message) in &peers {
-            hub.send(*peer, message).await;
+            hub.send(*peer, message);
         }
         for (job, link) in links.iter_mut().enumerate() {
             assert_eq!(link.next().await.unwrap(), cancel(job as u64));
@@ -64,7 +64,7 @@ async fn a_peer_that_goes_is_told_and_a_hub_that_goes_ends_the_link() {
     let (peer, _) = next_message(&mut hub).await;
     drop(first);
     assert!(matches!(next(&mut hub).await, HubEvent::Gone(gone) if gone == peer));
-    hub.send(peer, &cancel(2)).await;
+    hub.send(peer, &cancel(2));
 
     let mut second = link(hub.endpoint()).await;
     second.send(&cancel(3)).await.unwrap();
@@ -79,7 +79,7 @@ async fn a_kicked_peer_hears_what_was_sent_before() {
     let mut link = link(hub.endpoint()).await;
     link.send(&cancel(1)).await.unwrap();
     let (peer, message) = next_message(&mut hub).await;
-    hub.send(peer, &message).await;
+    hub.send(peer, &message);
     hub.kick(peer);
     assert_eq!(timeout(PATIENCE, link.next()).await.unwrap().unwrap(), message);
     assert!(matches!(timeout(PATIENCE, link.next()).await, Ok(Err(LinkError::Lost))));
@@ -93,7 +93,7 @@ async fn a_hub_sends_no_more_than_the_window_until_messages_are_seen() {
     let (peer, _) = next_message(&mut hub).await;
     let all = 2 * limits::WINDOW_MESSAGES + 5;
     for job in 0..all {
-        hub.send(peer, &cancel(job)).await;
+        hub.send(peer, &cancel(job));
     }
     let mut job = 0;
     while job < all {
@@ -126,28 +126,42 @@ async fn a_peer_that_stops_to_acknowledge_is_dropped_and_others_are_not() {
     }
     let payload = Bytes::from(vec![0; limits::PAYLOAD_BYTES_MAX]);
     let strips = Strips { job: JobId(0), engine: String::new(), first: 0, strips: vec![StripMeta(0, 0)] };
-    for _ in 0..100 {
-        // Slices of one buffer: what waits for the window costs no memory of its own.
-        hub.send(peers[0], &Message::Strips(strips.clone(), payload.clone())).await;
+    // More than the window takes, and less than may wait behind it.
+    for _ in 0..8 {
+        hub.send(peers[0], &Message::Strips(strips.clone(), payload.clone()));
     }
     // The other peer is served all the while.
-    hub.send(peers[1], &cancel(7)).await;
+    hub.send(peers[1], &cancel(7));
     assert_eq!(timeout(PATIENCE, links[1].next()).await.unwrap().unwrap(), cancel(7));
     links[1].heartbeat(Vec::new()).await.unwrap();
     next_message(&mut hub).await;
 
     hub.set_now(Duration::from_secs(9));
-    hub.heartbeat().await;
+    hub.heartbeat();
     hub.set_now(Duration::from_secs(11));
-    hub.heartbeat().await;
+    hub.heartbeat();
     assert!(matches!(next(&mut hub).await, HubEvent::Gone(gone) if gone == peers[0]));
-    hub.send(peers[1], &cancel(8)).await;
+    hub.send(peers[1], &cancel(8));
     loop {
         match timeout(PATIENCE, links[1].next()).await.unwrap().unwrap() {
             Message::Heartbeat(_) => {}
             message => break assert_eq!(message, cancel(8)),
         }
     }
+}
+
+#[tokio::test]
+async fn a_peer_for_which_too_much_waits_is_dropped() {
+    let mut hub = hub().await;
+    let mut link = link(hub.endpoint()).await;
+    link.send(&cancel(0)).await.unwrap();
+    let (peer, _) = next_message(&mut hub).await;
+    let payload = Bytes::from(vec![0; limits::PAYLOAD_BYTES_MAX]);
+    let strips = Strips { job: JobId(0), engine: String::new(), first: 0, strips: vec![StripMeta(0, 0)] };
+    for _ in 0..20 {
+        hub.send(peer, &Message::Strips(strips.clone(), payload.clone()));
+    }
+    assert!(matches!(next(&mut hub).await, HubEvent::Gone(gone) if gone == peer));
 }
 
 #[tokio::test]
@@ -185,7 +199,7 @@ async fn a_flood_from_one_peer_is_acknowledged_and_does_not_shut_another_out() {
                 (_, Message::Ack(_)) => seen += 1,
                 (_, Message::Heartbeat(_)) => {}
                 (peer, message) => {
-                    hub.send(peer, &message).await;
+                    hub.send(peer, &message);
                     assert!(seen < flood, "the question came through before the flood was over");
                     answered = true;
                 }

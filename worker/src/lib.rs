@@ -36,6 +36,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// One band in each thread's hands and one waiting for it, so that no thread waits for a round trip.
+    fn credit(&self) -> u32 {
+        (2 * self.threads).min(limits::WORKER_CREDIT_MAX)
+    }
+
     /// What the worker says of itself.
     fn hello(&self) -> WorkerHello {
         WorkerHello {
@@ -43,8 +48,7 @@ impl Options {
             engine: ENGINE_ID.to_owned(),
             kernel: kernel::best().name().to_owned(),
             threads: self.threads,
-            // One band in each thread's hands and one waiting for it, so that no thread waits for a round trip.
-            credit: (2 * self.threads).min(limits::WORKER_CREDIT_MAX),
+            credit: self.credit(),
             encodings: vec![Encoding::Png, Encoding::Counts],
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
@@ -30,11 +31,20 @@ struct Shared {
 struct Queue {
     /// Waiting leases, in the order in which they are taken.
     waiting: BTreeMap<(Priority, u64), Lease>,
-    running: BTreeMap<AttemptId, Arc<Watch>>,
+    /// With the session in which it was leased.
+    running: BTreeMap<AttemptId, (Arc<Watch>, u64)>,
     arrivals: u64,
     /// Counts sessions, so that an outcome of an old one is known as such.
     session: u64,
     closed: bool,
+}
+
+impl Queue {
+    /// What runs for this session; what was cancelled with an old one may take a moment to stop.
+    fn current(&self) -> impl Iterator<Item = (&AttemptId, &Watch)> {
+        let of_session = self.running.iter().filter(|(_, (_, session))| *session == self.session);
+        of_session.map(|(attempt, (watch, _))| (attempt, &**watch))
+    }
 }
 
 impl Shared {
@@ -46,17 +56,19 @@ impl Shared {
 
 impl Pool {
     /// Starts `threads` threads. Their outcomes arrive at the receiver in the order in which they finish.
-    pub(crate) fn start(threads: u32) -> (Self, mpsc::UnboundedReceiver<Outcome>) {
+    ///
+    /// # Errors
+    /// The system's, when it gives no more threads.
+    pub(crate) fn start(threads: u32) -> io::Result<(Self, mpsc::UnboundedReceiver<Outcome>)> {
         let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new() });
+        // Dropped on an error, it closes the threads that have started.
+        let pool = Self { shared };
         let (done, outcomes) = mpsc::unbounded_channel();
         for index in 0..threads {
-            let (shared, done) = (Arc::clone(&shared), done.clone());
-            thread::Builder::new()
-                .name(format!("kernel-{index}"))
-                .spawn(move || work(&shared, &done))
-                .expect("the system gives a worker the threads that it was asked to run");
+            let (shared, done) = (Arc::clone(&pool.shared), done.clone());
+            thread::Builder::new().name(format!("kernel-{index}")).spawn(move || work(&shared, &done))?;
         }
-        (Self { shared }, outcomes)
+        Ok((pool, outcomes))
     }
 
     /// Queues a lease.
@@ -68,16 +80,16 @@ impl Pool {
         self.shared.wake.notify_one();
     }
 
-    /// Leases held, waiting or running.
+    /// Leases held in this session, waiting or running.
     pub(crate) fn len(&self) -> usize {
         let queue = self.shared.queue();
-        queue.waiting.len() + queue.running.len()
+        queue.waiting.len() + queue.current().count()
     }
 
     /// Takes a lease back. Returns whether it waited; a running one is told to stop and its outcome says so.
     pub(crate) fn withdraw(&self, attempt: AttemptId) -> bool {
         let mut queue = self.shared.queue();
-        if let Some(watch) = queue.running.get(&attempt) {
+        if let Some((watch, _)) = queue.running.get(&attempt) {
             watch.cancel();
             return false;
         }
@@ -92,7 +104,7 @@ impl Pool {
         let mut queue = self.shared.queue();
         queue.session += 1;
         queue.waiting.clear();
-        queue.running.values().for_each(|watch| watch.cancel());
+        queue.running.values().for_each(|(watch, _)| watch.cancel());
     }
 
     /// Whether an outcome belongs to what was pushed since the last [`Self::clear`].
@@ -103,7 +115,7 @@ impl Pool {
     /// How far each held lease is: 0 while it waits.
     pub(crate) fn progress(&self) -> Vec<BandProgress> {
         let queue = self.shared.queue();
-        let running = queue.running.iter().map(|(&attempt, watch)| BandProgress(attempt, watch.iterations() + 1));
+        let running = queue.current().map(|(&attempt, watch)| BandProgress(attempt, watch.iterations() + 1));
         running.chain(queue.waiting.values().map(|lease| BandProgress(lease.attempt, 0))).collect()
     }
 }
@@ -113,7 +125,7 @@ impl Drop for Pool {
         let mut queue = self.shared.queue();
         queue.closed = true;
         queue.waiting.clear();
-        queue.running.values().for_each(|watch| watch.cancel());
+        queue.running.values().for_each(|(watch, _)| watch.cancel());
         self.shared.wake.notify_all();
     }
 }
@@ -151,8 +163,9 @@ fn take(shared: &Shared) -> Option<Taken> {
         }
         if let Some((_, lease)) = queue.waiting.pop_first() {
             let watch = Arc::new(watch_for(&lease));
-            queue.running.insert(lease.attempt, Arc::clone(&watch));
-            return Some(Taken { lease, watch, session: queue.session });
+            let session = queue.session;
+            queue.running.insert(lease.attempt, (Arc::clone(&watch), session));
+            return Some(Taken { lease, watch, session });
         }
         queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
     }
@@ -202,7 +215,7 @@ mod tests {
 
     #[test]
     fn interactive_leases_pass_waiting_batch_ones_and_a_withdrawn_one_stops() {
-        let (pool, mut outcomes) = Pool::start(1);
+        let (pool, mut outcomes) = Pool::start(1).unwrap();
         pool.push(lease(1, Priority::Batch, ENDLESS));
         await_running(&pool, 1);
         pool.push(lease(2, Priority::Batch, SHORT));
@@ -219,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_waiting_lease_is_taken_back_at_once() {
-        let (pool, mut outcomes) = Pool::start(1);
+        let (pool, mut outcomes) = Pool::start(1).unwrap();
         pool.push(lease(1, Priority::Batch, ENDLESS));
         await_running(&pool, 1);
         pool.push(lease(2, Priority::Batch, SHORT));
@@ -232,7 +245,7 @@ mod tests {
 
     #[test]
     fn what_an_old_session_leased_is_not_current() {
-        let (pool, mut outcomes) = Pool::start(2);
+        let (pool, mut outcomes) = Pool::start(2).unwrap();
         pool.push(lease(1, Priority::Batch, ENDLESS));
         await_running(&pool, 1);
         pool.clear();
@@ -245,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_lease_that_makes_no_sense_is_declined() {
-        let (pool, mut outcomes) = Pool::start(1);
+        let (pool, mut outcomes) = Pool::start(1).unwrap();
         let good = lease(1, Priority::Batch, SHORT);
         let wild = [
             Lease { kind: LeaseKind::Band { first: 5, strips: 1 }, ..good.clone() },

@@ -1,11 +1,8 @@
 //! The life of a connection: HELLO, leases and tiles, heartbeats; and the next connection after it.
 
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+use std::{future::Future, time::Duration};
 
-use fractally_proto::{ByeOk, Hello, Lease, LeaseKind, Message, Withdraw};
+use fractally_proto::{ByeOk, ErrorCode, Hello, Lease, LeaseKind, Message, Withdraw};
 use fractally_transport::{Backoff, ConnectError, Link, LinkError, Turn};
 use thiserror::Error;
 use tokio::{
@@ -32,6 +29,9 @@ pub enum EndReason {
     /// The broker does not want it, and would not want it if it came again.
     #[error("the broker refuses this worker: {0}")]
     Refused(String),
+    /// The system does not give it the threads that it was asked to run.
+    #[error("cannot start {0} threads: {1}; ask for fewer with --threads")]
+    NoThreads(u32, std::io::Error),
 }
 
 /// Why one connection has ended.
@@ -41,6 +41,7 @@ enum SessionEnd {
     Lost(LinkError),
     Silent,
     BrokerLeft,
+    NoRoom(String),
 }
 
 /// Works until `stop` is ready. A connection that is lost is sought again, for ever, with growing delays.
@@ -48,8 +49,12 @@ enum SessionEnd {
 /// Returns why the worker ended.
 pub async fn run(options: Options, stop: impl Future<Output = ()>) -> EndReason {
     tokio::pin!(stop);
-    let (pool, mut outcomes) = Pool::start(options.threads);
+    let (pool, mut outcomes) = match Pool::start(options.threads) {
+        Ok(started) => started,
+        Err(error) => return EndReason::NoThreads(options.threads, error),
+    };
     let mut backoff = Backoff::new(options.epoch.0);
+    let mut told = None;
     loop {
         let connected = tokio::select! {
             connected = Link::connect(&options.broker, options.connect_timeout) => connected,
@@ -58,7 +63,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> EndReason 
         match connected {
             Ok(link) => {
                 info!(broker = %options.broker, name = options.name, threads = options.threads, "connected");
-                let mut session = Session { link, pool: &pool, options: &options, started: read_clock() };
+                let mut session = Session { link, pool: &pool, options: &options };
                 match session.serve(&mut outcomes, stop.as_mut()).await {
                     SessionEnd::Stopped => {
                         session.link.bye("stopped", BYE_TIMEOUT).await;
@@ -68,12 +73,14 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> EndReason 
                     SessionEnd::Lost(error) => warn!(%error, "session ended"),
                     SessionEnd::Silent => warn!("the broker is silent; session ended"),
                     SessionEnd::BrokerLeft => info!("the broker left"),
+                    SessionEnd::NoRoom(reason) => warn!(reason, "the broker has no room; trying again"),
                 }
                 // What an old session leased means nothing to the next one.
                 pool.clear();
                 backoff.reset();
+                told = None;
             }
-            Err(error) => report(&error),
+            Err(error) => report(&error, &mut told),
         }
         tokio::select! {
             () = tokio::time::sleep(backoff.delay()) => {}
@@ -82,15 +89,19 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> EndReason 
     }
 }
 
-fn report(error: &ConnectError) {
-    debug!(%error, "not connected");
+/// The first failure of a series is worth a line, and so is every new reason.
+fn report(error: &ConnectError, told: &mut Option<String>) {
+    if told.as_ref() == Some(&error.reason) {
+        return debug!(%error, "not connected");
+    }
+    warn!(%error, "not connected; trying again until stopped");
+    *told = Some(error.reason.clone());
 }
 
 struct Session<'a> {
     link: Link,
     pool: &'a Pool,
     options: &'a Options,
-    started: Instant,
 }
 
 /// What the broker said about time in its WELCOME; defaults until then.
@@ -129,6 +140,7 @@ impl Session<'_> {
                             pace = Pace { heartbeat: millis(welcome.heartbeat_ms), dead_after: millis(welcome.dead_after_ms) };
                             timer = paced(pace.heartbeat);
                         }
+                        Message::Error(error) if error.code == ErrorCode::Full => return Ok(SessionEnd::NoRoom(error.message)),
                         Message::Error(error) => return Ok(SessionEnd::Refused(error.message)),
                         Message::Bye(_) => {
                             self.link.send(&Message::ByeOk(ByeOk {})).await?;
@@ -142,7 +154,6 @@ impl Session<'_> {
                     if heard.elapsed() >= pace.dead_after {
                         return Ok(SessionEnd::Silent);
                     }
-                    self.link.set_now(self.started.elapsed());
                     self.link.heartbeat(self.pool.progress()).await?;
                 }
                 () = &mut stop => return Ok(SessionEnd::Stopped),
@@ -175,7 +186,7 @@ impl Session<'_> {
 
     async fn on_lease(&mut self, lease: Lease) -> Result<(), LinkError> {
         let (attempt, job) = (lease.attempt, lease.job);
-        if self.pool.len() >= self.options.hello().credit as usize {
+        if self.pool.len() >= self.options.credit() as usize {
             let reason = "more leases than the credit allows".to_owned();
             let outcome = Outcome::unstarted(attempt, Product::Declined(reason));
             return self.link.send(&outcome.into_message()).await;

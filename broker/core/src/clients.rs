@@ -126,10 +126,7 @@ impl Core {
 
     /// A bad message costs its sender the connection, and nobody else anything.
     pub(crate) fn expel_client(&mut self, now: Duration, id: ClientId, what: &str, out: &mut Vec<Effect>) {
-        self.client_gone(now, id, Why::Misbehaved(what.to_owned()), out);
-        let report = ErrorReport { code: ErrorCode::Unexpected, message: what.to_owned() };
-        out.push(Effect::ToClient(id, Message::Error(report)));
-        self.drop_client(id, out);
+        self.on_client_fault(now, id, ErrorCode::Unexpected, what, out);
     }
 
     pub(crate) fn drop_client(&mut self, id: ClientId, out: &mut Vec<Effect>) {

@@ -47,12 +47,12 @@ use std::{
 pub use config::Config;
 pub use effect::{Effect, Ending, Note, Why};
 pub use event::{ClientId, ClientSays, PayloadId, WorkerId, WorkerSays};
-use fractally_proto::{JobId, JobKey, Message, Status};
+use fractally_proto::{ErrorCode, ErrorReport, JobId, JobKey, Message, Status};
 
 use crate::{
     clients::Client,
     fleet::Fleet,
-    job::{Job, Turn},
+    job::{Job, Owner, Turn},
     timers::{Timer, Timers},
     workers::Worker,
 };
@@ -77,6 +77,8 @@ pub struct Core {
     /// Bytes reserved over all jobs.
     reserved: u64,
     timers: Timers,
+    /// Until then the loss of a worker is laid to nobody: the broker itself stood still.
+    blameless_until: Duration,
     clients_dropped: Dropped<ClientId>,
     workers_dropped: Dropped<WorkerId>,
     jobs_ever: u64,
@@ -98,6 +100,7 @@ impl Core {
             turns: BTreeSet::new(),
             reserved: 0,
             timers: Timers::default(),
+            blameless_until: Duration::ZERO,
             clients_dropped: Dropped(VecDeque::new()),
             workers_dropped: Dropped(VecDeque::new()),
             jobs_ever: 0,
@@ -167,6 +170,21 @@ impl Core {
         self.assign(now, out);
     }
 
+    /// A client said what cannot be understood, or may not be said by clients: it is told, and forgotten.
+    pub fn on_client_fault(&mut self, now: Duration, client: ClientId, code: ErrorCode, what: &str, out: &mut Vec<Effect>) {
+        self.client_gone(now, client, Why::Misbehaved(what.to_owned()), out);
+        out.push(Effect::ToClient(client, Message::Error(ErrorReport { code, message: what.to_owned() })));
+        self.drop_client(client, out);
+    }
+
+    /// A worker said what cannot be understood, or may not be said by workers: it is told, and forgotten.
+    pub fn on_worker_fault(&mut self, now: Duration, worker: WorkerId, code: ErrorCode, what: &str, out: &mut Vec<Effect>) {
+        self.worker_gone(now, worker, Why::Misbehaved(what.to_owned()), out);
+        out.push(Effect::ToWorker(worker, Message::Error(ErrorReport { code, message: what.to_owned() })));
+        self.drop_worker(worker, out);
+        self.assign(now, out);
+    }
+
     /// Time has passed: silent peers, leases without progress, jobs whose client stays away, progress to tell.
     pub fn on_tick(&mut self, now: Duration, out: &mut Vec<Effect>) {
         while let Some(timer) = self.timers.pop(now) {
@@ -177,6 +195,19 @@ impl Core {
             }
         }
         self.assign(now, out);
+    }
+
+    /// The broker itself stood still until now: a stopped process, a paused machine. What its peers said meanwhile waits in the
+    /// sockets, and some will have given it up. So everybody counts as heard and getting on, and who is lost soon is not blamed.
+    pub fn on_pause(&mut self, now: Duration) {
+        self.blameless_until = now.saturating_add(self.config.dead_after);
+        self.clients.values_mut().for_each(|client| client.heard = now);
+        self.workers.values_mut().for_each(|worker| worker.excuse(now));
+        for job in self.jobs.values_mut() {
+            if let Owner::Adrift(since) = &mut job.owner {
+                *since = now;
+            }
+        }
     }
 
     /// When [`Self::on_tick`] wants to be called next; it may have passed already. Costs one look at a set. A call may turn out to be

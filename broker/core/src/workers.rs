@@ -80,6 +80,12 @@ impl Worker {
         self.load.is_none() && self.leases.values().all(|held| held.fenced)
     }
 
+    /// It counts as heard, and as getting on with everything.
+    pub(crate) fn excuse(&mut self, now: Duration) {
+        (self.heard, self.moved) = (now, now);
+        self.leases.values_mut().for_each(|held| held.renewed = now);
+    }
+
     /// When it is given up, if it stays silent.
     pub(crate) fn dies_at(&self, dead_after: Duration) -> Duration {
         if sabotage!(LivenessSkipped) { Duration::MAX } else { self.heard.saturating_add(dead_after) }
@@ -255,10 +261,7 @@ impl Core {
 
     /// A bad message costs its sender the connection, and nobody else anything.
     pub(crate) fn expel_worker(&mut self, now: Duration, id: WorkerId, what: &str, out: &mut Vec<Effect>) {
-        self.worker_gone(now, id, Why::Misbehaved(what.to_owned()), out);
-        let report = ErrorReport { code: ErrorCode::Unexpected, message: what.to_owned() };
-        out.push(Effect::ToWorker(id, Message::Error(report)));
-        self.drop_worker(id, out);
+        self.on_worker_fault(now, id, ErrorCode::Unexpected, what, out);
     }
 
     pub(crate) fn drop_worker(&mut self, id: WorkerId, out: &mut Vec<Effect>) {
@@ -266,11 +269,11 @@ impl Core {
         out.push(Effect::DropWorker(id));
     }
 
-    /// Forgets a worker and offers its bands again. Of one that vanished, those that can have been running are blamed: as many as it
+    /// Forgets a worker and offers its bands again. Of one that vanished while the broker was awake, those that can have been running are blamed: as many as it
     /// has threads, the first leased first.
     pub(crate) fn worker_gone(&mut self, now: Duration, id: WorkerId, why: Why, out: &mut Vec<Effect>) {
         let Some(mut worker) = self.workers.remove(&id) else { return };
-        let vanished = matches!(why, Why::Lost | Why::Silent);
+        let vanished = matches!(why, Why::Lost | Why::Silent) && now >= self.blameless_until;
         self.timers.disarm(Timer::Worker(id));
         self.fleet.set_load(worker.kind, id, worker.load.take(), None);
         self.fleet.leave(worker.kind, worker.about.threads, worker.speed);

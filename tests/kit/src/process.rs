@@ -104,6 +104,11 @@ impl Lab {
         signal(id, Signal::KILL);
     }
 
+    /// SIGTERM to one of the [living](Self::living).
+    pub fn terminate(&self, id: i32) {
+        signal(id, Signal::TERM);
+    }
+
     /// Waits until no process and no socket folder of this lab is left.
     pub fn expect_nothing_left(&self) {
         eventually("every process has gone", || self.living().is_empty().then_some(()));

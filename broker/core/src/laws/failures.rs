@@ -46,6 +46,26 @@ fn a_wrong_tile_costs_the_connection_and_its_band_is_offered_again() {
     }
 }
 
+/// A broker that was stopped for a while found everybody silent, and laid the bands they held to the workers; three pauses
+/// failed a job.
+#[test]
+fn a_pause_of_the_broker_is_laid_to_nobody() {
+    let (mut grid, _) = grid_with_job(6);
+    grid.worker(1, |_| {});
+    grid.worker(2, |_| {});
+    grid.now += 60 * SECOND;
+    let effects = grid.step(|core, now, out| {
+        core.on_pause(now);
+        core.on_tick(now, out);
+    });
+    assert_eq!((dropped_workers(&effects), dropped_clients(&effects)), (vec![], vec![]));
+    // Worker 1 had given the broker up.
+    let effects = grid.step(|core, now, out| core.on_worker_gone(now, WorkerId(1), out));
+    assert!(blamed(&effects).is_empty());
+    grid.pass_silently(4 * SECOND);
+    assert!(grid.core.status(grid.now).workers.is_empty(), "who stays silent afterwards is gone all the same");
+}
+
 #[test]
 fn an_answer_to_what_it_never_held_costs_the_connection() {
     let attempt = AttemptId(0xcccc_dddd_0000_0001);
