@@ -37,7 +37,7 @@ fn goldens() -> Vec<Golden> {
             counts: "5557c09cdd18ed6b",
             smooth: "ab80791f09b05a09",
             colours: "5472ecf2dddcb57f",
-            strips: "ad30ecf97b18b4d1",
+            strips: "386c07be404cd6b1",
         },
         Golden {
             name: "crop",
@@ -46,7 +46,7 @@ fn goldens() -> Vec<Golden> {
             counts: "ea8e47f0fe90059e",
             smooth: "12053d4762a55735",
             colours: "7bc46f299983b17a",
-            strips: "4049389fdc18efe3",
+            strips: "3ff8cb2e4af1de68",
         },
         Golden {
             name: "boundary",
@@ -55,7 +55,7 @@ fn goldens() -> Vec<Golden> {
             counts: "48d5d39618b58f88",
             smooth: "4d527c2deab18c76",
             colours: "002f6f918d4f138c",
-            strips: "85eff47f797fd71b",
+            strips: "7d4e45feb5f0f30c",
         },
         Golden {
             name: "interior",
@@ -64,7 +64,7 @@ fn goldens() -> Vec<Golden> {
             counts: "dfd94b295fc351a1",
             smooth: "3f5b651bfd60cb75",
             colours: "018b38333533e72d",
-            strips: "bce1676971914cf8",
+            strips: "679f4b61c2b88b4a",
         },
         Golden {
             name: "far constant",
@@ -73,7 +73,7 @@ fn goldens() -> Vec<Golden> {
             counts: "30b55c6c31cff0bf",
             smooth: "28716a5fba8d654c",
             colours: "1bb997dfbd3d5f4c",
-            strips: "2dbd001b8d57858c",
+            strips: "3cd148e303995a68",
         },
     ]
 }
