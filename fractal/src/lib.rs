@@ -7,7 +7,8 @@
 //! 2. [`escape`] defines the escape time, in scalar code that is written to be read.
 //! 3. [`kernel`] finds the same numbers many at a time, with the instructions that the processor has.
 //! 4. [`smooth`] makes a number without steps of an escape time, and [`colour`] a colour of that.
-//! 5. [`strip`] renders and encodes a run of rows, so that a PNG is the concatenation of its strips.
+//! 5. [`strip`] renders and encodes a run of rows, so that a PNG is the concatenation of its strips; [`filter`] and [`deflate`] are
+//!    what a PNG asks of them.
 //! 6. [`probe`] looks at a scene coarsely beforehand, to tell where the work is.
 //!
 //! One law holds throughout: *the same request gives the same bits*, whatever processor, kernel or number of threads rendered it.
@@ -32,7 +33,9 @@
 //! ```
 
 pub mod colour;
+pub mod deflate;
 pub mod escape;
+pub mod filter;
 pub mod kernel;
 mod log2;
 pub mod probe;
