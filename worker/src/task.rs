@@ -8,7 +8,7 @@ use fractally_fractal::{
     kernel::{self, Cancelled, Kernel, Watch},
     probe::{ProbeGrid, ProbeRow, probe},
     scene::{Scene, Window},
-    strip::{Output, Scratch, render_strip},
+    strip::{Output, Scratch, render_strip_into},
 };
 use fractally_proto::{
     AttemptId, Band, BandFailed, BandFailure, Colour, Encoding, Grid, Layout, Lease, LeaseKind, Limits, Message, Request,
@@ -129,11 +129,11 @@ impl Bench {
                 Encoding::Counts => Output::Counts,
                 Encoding::Png => Output::Png(palette_of(&mut self.palette, request)),
             };
-            let made = render_strip(self.kernel, scene, layout.rows_of(strip), &output, &mut self.scratch, watch)?;
-            let len = u32::try_from(made.bytes.len()).expect("a strip fits a frame");
+            let rows = layout.rows_of(strip);
+            let made = render_strip_into(self.kernel, scene, rows, &output, &mut self.scratch, watch, &mut payload)?;
+            let len = u32::try_from(made.len).expect("a strip fits a frame");
             strips.push(StripMeta(len, made.adler32));
             iterations += made.iterations;
-            payload.extend_from_slice(&made.bytes);
         }
         Ok(Product::Strips { payload: payload.into(), strips, iterations })
     }
