@@ -152,7 +152,8 @@ fn a_window_is_a_crop_of_the_whole() {
 
 #[test]
 fn every_kernel_stops_soon_inside_a_single_long_point() {
-    let rule = Scene::whole(Complex::new(-0.1, 0.1), Complex::new(0.0, 0.0), 1.0, (1, 1), 4_000_000_000).rule();
+    // The orbit of 0 creeps round a fixed point where two discs of the Mandelbrot set touch: nothing certifies it.
+    let rule = Scene::whole(Complex::new(-0.75, 0.0), Complex::new(0.0, 0.0), 1.0, (1, 1), 4_000_000_000).rule();
     let lattice = Lattice { rule, columns: &[0.0], rows: &[0.0] };
     for kernel in kernel::all() {
         let watch = Watch::new();
@@ -181,7 +182,7 @@ fn progress_is_told_while_the_work_goes_on() {
         let watch = Watch::until(move || counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == u32::MAX);
         let total = kernel.counts(&lattice, &watch, &mut vec![0; lattice.len()]).expect("nobody cancels");
         assert_eq!(total, watch.iterations(), "{}", kernel.name());
-        let looks = u64::from(looks.load(std::sync::atomic::Ordering::Relaxed));
-        assert!(total / looks < 200_000, "{}: {looks} looks in {total} iterations", kernel.name());
+        let (looks, executed) = (u64::from(looks.load(std::sync::atomic::Ordering::Relaxed)), watch.executed());
+        assert!(executed / looks < 200_000, "{}: {looks} looks in {executed} iterations", kernel.name());
     }
 }
