@@ -28,11 +28,13 @@ const FRONT: u32 = 32;
 /// Steps between two tests of the main stage.
 const STRIDE: u32 = 32;
 /// Steps between two looks whether any lane still moves; it divides [`FRONT`] and [`STRIDE`].
-const GLANCE: u32 = 4;
+const GLANCE: u32 = 2;
 /// Room for survivors of the front: what the lanes can take at once, and more to make a trip to the front worth it.
 const PENDING: usize = 512;
 /// Room for points on their way to the finish: a batch, and what one round of the lanes can add.
 const LAST: usize = 192;
+/// The most points that walk together in the front.
+const GROUP_MAX: usize = 64;
 /// Queues are read and written by whole vectors, so they have room for one more.
 const SLOP: usize = 8;
 /// Groups of the front between two looks at the watch: some 2^18 steps.
@@ -152,6 +154,11 @@ pub(super) struct Run<'a, I: Isa, const N: usize, const G: usize, const Z: bool>
     column: usize,
     row: usize,
     next: usize,
+    /// The imaginary part of a row in every place, and which row that is.
+    splat_row: [f64; GROUP_MAX],
+    row_of_splat: usize,
+    /// Coordinates of a group that a row ends in.
+    gathered: ([f64; GROUP_MAX], [f64; GROUP_MAX]),
     /// Steps that the front takes: [`FRONT`], or less under a low limit.
     front_steps: u32,
     /// Survivors on their way to the main stage.
@@ -190,6 +197,9 @@ impl<'a, I: Isa, const N: usize, const G: usize, const Z: bool> Run<'a, I, N, G,
             column: 0,
             row: 0,
             next: 0,
+            splat_row: [0.0; GROUP_MAX],
+            row_of_splat: usize::MAX,
+            gathered: ([0.0; GROUP_MAX], [0.0; GROUP_MAX]),
             front_steps: FRONT.min(lattice.rule.limit / GLANCE * GLANCE),
             pending: Queue::new(),
             last: Queue::new(),
@@ -233,10 +243,11 @@ impl<'a, I: Isa, const N: usize, const G: usize, const Z: bool> Run<'a, I, N, G,
         let (mut x, mut y) = self.load();
         let mut n = [s.splat(0.0); G];
         let goes = self.law.walk::<G, false, Z>(&mut x, &mut y, &mut n, self.front_steps);
+        let whole = first + G * I::LANES == self.next;
         for g in 0..G {
             let at = first + g * I::LANES;
             let mut bits = s.bits(goes[g]);
-            if at + I::LANES <= self.next {
+            if whole || at + I::LANES <= self.next {
                 self.put_vector(at, x[g], y[g], n[g]);
             } else if at < self.next {
                 self.put_lanes(at, x[g], y[g], n[g]);
@@ -272,32 +283,39 @@ impl<'a, I: Isa, const N: usize, const G: usize, const Z: bool> Run<'a, I, N, G,
     /// The next points, as many as a group has; lanes beyond the last point are outside from the start.
     #[inline(always)]
     fn load(&mut self) -> ([I::Vector; G], [I::Vector; G]) {
-        let (s, columns, group) = (self.isa, self.lattice.columns, G * I::LANES);
-        let (mut x, mut y) = ([s.splat(f64::INFINITY); G], [s.splat(0.0); G]);
-        if self.column + group < columns.len() {
-            let columns = &columns[self.column..self.column + group];
-            for g in 0..G {
-                x[g] = s.load(&columns[g * I::LANES..]);
+        let (s, group) = (self.isa, G * I::LANES);
+        // Both ways end in memory, so that there is one set of loads.
+        let left = self.lattice.columns.len() - self.column;
+        let (columns, rows): (&[f64], &[f64]) = if left >= group {
+            let columns = &self.lattice.columns[self.column..self.column + group];
+            if self.row_of_splat != self.row {
+                self.splat_row = [self.lattice.rows[self.row]; GROUP_MAX];
+                self.row_of_splat = self.row;
             }
-            y = [s.splat(self.lattice.rows[self.row]); G];
-            self.column += group;
             self.next += group;
-            return (x, y);
-        }
-        for g in 0..G {
-            let (mut xs, mut ys) = ([f64::INFINITY; 8], [0.0; 8]);
-            let points = I::LANES.min(self.sink.counts.len() - self.next);
-            for (x, y) in xs.iter_mut().zip(&mut ys).take(points) {
-                (*x, *y) = (columns[self.column], self.lattice.rows[self.row]);
-                self.column += 1;
-                if self.column == columns.len() {
-                    (self.column, self.row) = (0, self.row + 1);
-                }
+            (self.column, self.row) = if left == group { (0, self.row + 1) } else { (self.column + group, self.row) };
+            (columns, &self.splat_row)
+        } else {
+            self.gather(group);
+            (&self.gathered.0, &self.gathered.1)
+        };
+        (std::array::from_fn(|g| s.load(&columns[g * I::LANES..])), std::array::from_fn(|g| s.load(&rows[g * I::LANES..])))
+    }
+
+    /// The next points where a row ends among them.
+    #[inline(never)]
+    fn gather(&mut self, group: usize) {
+        let (xs, ys) = &mut self.gathered;
+        xs.fill(f64::INFINITY);
+        let points = group.min(self.sink.counts.len() - self.next);
+        for (x, y) in xs.iter_mut().zip(ys).take(points) {
+            (*x, *y) = (self.lattice.columns[self.column], self.lattice.rows[self.row]);
+            self.column += 1;
+            if self.column == self.lattice.columns.len() {
+                (self.column, self.row) = (0, self.row + 1);
             }
-            self.next += points;
-            (x[g], y[g]) = (s.load(&xs), s.load(&ys));
         }
-        (x, y)
+        self.next += points;
     }
 
     /// Walks waiting points to their end, while at least `enough` of them wait.

@@ -30,6 +30,8 @@ const PERIOD_MAX: usize = 64;
 const STEPS_MAX: u32 = 100_000;
 /// How nearly the orbit has to close at first, squared.
 const CLOSURE_SQUARED: f64 = 1e-8;
+/// The closest look; a cycle that has no disks now has none.
+const CLOSURE_SQUARED_MIN: f64 = 1e-28;
 /// Laps round the cycle by which the radii settle.
 const LAPS: u32 = 40;
 /// The limit up to which the disk |z| <= 1/2 holds orbits of |c| = 1/4.
@@ -86,10 +88,6 @@ fn is_certified(disks: &[Disk], c: Complex<f64>) -> bool {
 
 /// Certified disks round the nearly closed orbit `cycle`, about as large as they can be.
 fn disks_round(cycle: &[Complex<f64>], c: Complex<f64>) -> Option<Vec<Disk>> {
-    let multiplier: f64 = cycle.iter().map(|&p| 2.0 * modulus(p)).product();
-    if multiplier >= 1.0 {
-        return None;
-    }
     // Backwards round the cycle, radii fall towards the largest that returns.
     let back = |radius: f64| {
         let mut disks = vec![Disk::new(cycle[0], radius)];
@@ -120,12 +118,15 @@ fn disks_round(cycle: &[Complex<f64>], c: Complex<f64>) -> Option<Vec<Disk>> {
 /// The disk about 0, for |c| <= 1/4.
 fn disk_about_zero(rule: &Rule) -> Option<Vec<Disk>> {
     let c = modulus(rule.c);
+    if c > 0.25 {
+        return None;
+    }
     let zero = Complex::new(0.0, 0.0);
-    let wide = vec![Disk::new(zero, 0.5 + 0.99 * (0.25 - c).max(0.0).sqrt())];
+    let wide = vec![Disk::new(zero, 0.5 + 0.99 * (0.25 - c).sqrt())];
     if is_certified(&wide, rule.c) {
         return Some(wide);
     }
-    (c <= 0.25 && rule.limit <= CREEP_MAX).then(|| vec![Disk::new(zero, 0.5)])
+    (rule.limit <= CREEP_MAX).then(|| vec![Disk::new(zero, 0.5)])
 }
 
 /// The search for disks, a few steps at a time.
@@ -168,12 +169,16 @@ impl Hunt {
                     return Some(disks);
                 }
                 self.closure_squared /= 256.0;
+                if self.closure_squared < CLOSURE_SQUARED_MIN {
+                    self.steps_left = 0;
+                    return None;
+                }
             }
             if self.age == self.next_age {
                 (self.mark, self.age, self.next_age) = (self.z, 0, self.next_age.saturating_mul(2));
             }
         }
-        if !(self.z.norm_sqr() <= 4.0 && self.closure_squared > 1e-28) {
+        if !(self.z.norm_sqr() <= 4.0) {
             self.steps_left = 0;
         }
         None
@@ -182,11 +187,12 @@ impl Hunt {
     /// The orbit is back near the mark: tries the points since then as a cycle.
     fn close(&self) -> Option<Vec<Disk>> {
         let period = self.age as usize;
-        if period > PERIOD_MAX {
+        let cycle = std::iter::successors(Some(self.z), |&z| Some(step(z, self.rule.c))).take(period);
+        let multiplier: f64 = cycle.clone().map(|z| 2.0 * modulus(z)).product();
+        if period > PERIOD_MAX || multiplier >= 1.0 {
             return None;
         }
-        let cycle: Vec<_> = std::iter::successors(Some(self.z), |&z| Some(step(z, self.rule.c))).take(period).collect();
-        disks_round(&cycle, self.rule.c)
+        disks_round(&cycle.collect::<Vec<_>>(), self.rule.c)
     }
 }
 
