@@ -353,3 +353,6 @@ fn lanes_of<I: Isa>(isa: I, vector: I::Vector) -> [f64; 8] {
     isa.store(vector, &mut lanes);
     lanes
 }
+
+#[cfg(test)]
+mod tests;
