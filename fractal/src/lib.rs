@@ -10,6 +10,7 @@
 //! 5. [`strip`] renders and encodes a run of rows, so that a PNG is the concatenation of its strips; [`filter`] and [`deflate`] are
 //!    what a PNG asks of them.
 //! 6. [`probe`] looks at a scene coarsely beforehand, to tell where the work is.
+//! 7. [`symmetry`] tells which rows are mirror images of others, and need not be computed.
 //!
 //! One law holds throughout: *the same request gives the same bits*, whatever processor, kernel or number of threads rendered it.
 //! So nothing here depends on the platform's mathematical library, on fused operations or on the order of threads. [`ENGINE_ID`]
@@ -42,6 +43,7 @@ pub mod probe;
 pub mod scene;
 pub mod smooth;
 pub mod strip;
+pub mod symmetry;
 
 /// Names the bits that this crate makes.
 ///
