@@ -33,12 +33,14 @@ pub(crate) enum Command {
     Worker(WorkerArgs),
     /// Show a broker's workers and jobs.
     Status(StatusArgs),
+    /// Show what this machine computes with, and why.
+    Doctor(DoctorArgs),
 }
 
 impl Command {
     pub(crate) fn default_log(&self) -> &'static str {
         match self {
-            Self::Render(_) | Self::Status(_) => "warn",
+            Self::Render(_) | Self::Status(_) | Self::Doctor(_) => "warn",
             Self::Broker(_) | Self::Worker(_) => "info",
         }
     }
@@ -95,6 +97,9 @@ pub(crate) struct RenderArgs {
     #[arg(long, value_name = "N", env = "FRACTALLY_WORKERS",
         value_parser = clap::value_parser!(u32).range(1..=512))]
     pub(crate) workers: Option<u32>,
+    /// The kernel of a local grid, as `fractally doctor` lists them; all give the same bits [default: the fastest].
+    #[arg(long, value_name = "NAME", env = "FRACTALLY_KERNEL")]
+    pub(crate) kernel: Option<String>,
     /// A running broker's endpoint for clients, as tcp://HOST:5555.
     #[arg(long, value_name = "ENDPOINT", env = "FRACTALLY_BROKER")]
     pub(crate) broker: Option<Endpoint>,
@@ -245,6 +250,9 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "N", env = "FRACTALLY_THREADS",
         value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::WORKER_THREADS_MAX)))]
     pub(crate) threads: Option<u32>,
+    /// The kernel that computes, as `fractally doctor` lists them; all give the same bits [default: the fastest].
+    #[arg(long, value_name = "NAME", env = "FRACTALLY_KERNEL")]
+    pub(crate) kernel: Option<String>,
     /// Its name in `status` and logs [default: host and process].
     #[arg(long, env = "FRACTALLY_NAME", value_parser = worker_name)]
     pub(crate) name: Option<String>,
@@ -266,6 +274,15 @@ pub(crate) struct StatusArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  fractally doctor")]
+pub(crate) struct DoctorArgs {
+    /// The kernel that computes, as `fractally doctor` lists them; all give the same bits [default: the fastest].
+    #[arg(long, value_name = "NAME", env = "FRACTALLY_KERNEL")]
+    pub(crate) kernel: Option<String>,
 }
 
 fn colour_map() -> impl TypedValueParser<Value = ColourMap> {

@@ -8,6 +8,7 @@ use std::{io, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use fractally_transport::Endpoint;
+use fractally_worker::Kernel;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, ChildStdin, Command},
@@ -27,6 +28,7 @@ pub(crate) struct LocalGrid {
     broker: Kept,
     group: i32,
     workers: Vec<Slot>,
+    kernel: Kernel,
     log: Option<String>,
     client_endpoint: Endpoint,
     worker_endpoint: Endpoint,
@@ -46,14 +48,15 @@ struct Kept {
 
 impl LocalGrid {
     /// Starts a broker, waits until it listens, and starts `workers` workers of one thread each.
-    pub(crate) async fn start(workers: u32, log: Option<&str>) -> Result<Self> {
+    pub(crate) async fn start(workers: u32, kernel: Kernel, log: Option<&str>) -> Result<Self> {
         let mut broker =
             spawn(&["broker", "--private"], log, 0, Stdio::piped()).context("cannot start the local grid's broker")?;
         let group =
             broker.child.id().and_then(|id| i32::try_from(id).ok()).context("the local grid's broker has gone at once")?;
         let (client_endpoint, worker_endpoint) =
             ready(&mut broker.child).await.context("the local grid's broker does not listen")?;
-        let mut grid = Self { broker, group, workers: Vec::new(), log: log.map(str::to_owned), client_endpoint, worker_endpoint };
+        let mut grid =
+            Self { broker, group, workers: Vec::new(), kernel, log: log.map(str::to_owned), client_endpoint, worker_endpoint };
         for _ in 0..workers {
             let child = Some(grid.spawn_worker()?);
             grid.workers.push(Slot { child, restarts: 0 });
@@ -68,7 +71,7 @@ impl LocalGrid {
 
     fn spawn_worker(&self) -> Result<Kept> {
         let endpoint = self.worker_endpoint.to_string();
-        let args = ["worker", "--threads", "1", "--broker", &endpoint];
+        let args = ["worker", "--threads", "1", "--broker", &endpoint, "--kernel", self.kernel.name()];
         spawn(&args, self.log.as_deref(), self.group, Stdio::null()).context("cannot start a worker of the local grid")
     }
 

@@ -7,6 +7,7 @@
 
 mod broker;
 mod cli;
+mod doctor;
 mod exit;
 mod grid;
 mod life;
@@ -55,6 +56,7 @@ async fn run(cli: Cli, matches: &ArgMatches, stop: Stop) -> Result<(), exit::Fai
         Command::Broker(options) => broker::run(options, stop).await,
         Command::Worker(options) => worker::run(options, stop).await,
         Command::Status(options) => status::run(options).await,
+        Command::Doctor(options) => doctor::run(&options),
     }
 }
 

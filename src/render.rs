@@ -10,6 +10,7 @@ use anyhow::Context;
 use fractally_client::{Broker, OutputFile, RenderOptions, Rendered, render};
 use fractally_proto::{Limits, Request};
 use fractally_transport::Endpoint;
+use fractally_worker::Kernel;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -34,8 +35,9 @@ pub(crate) async fn run(args: RenderArgs, place: Place, log: Option<&str>, stop:
     let rendered = match place {
         Place::Grid(endpoint) => on_grid(&args, request, &endpoint, out, stop).await?,
         Place::Local(workers) => {
+            let (kernel, _) = Kernel::choose(args.kernel.as_deref()).map_err(worker::unknown_kernel)?;
             let workers = workers.unwrap_or_else(worker::cores);
-            on_local_grid(&args, request, out, Local { workers, log }, stop).await?
+            on_local_grid(&args, request, out, Local { workers, kernel, log }, stop).await?
         }
     };
     finish(&args, request, rendered)
@@ -70,6 +72,7 @@ fn open(path: &Path) -> Result<OutputFile, Failure> {
 /// What the local grid is to be.
 struct Local<'a> {
     workers: u32,
+    kernel: Kernel,
     log: Option<&'a str>,
 }
 
@@ -81,7 +84,7 @@ async fn on_local_grid(
     stop: Stop,
 ) -> Result<Rendered<Counted>, Failure> {
     let mut grid = tokio::select! {
-        grid = LocalGrid::start(local.workers, local.log) => grid?,
+        grid = LocalGrid::start(local.workers, local.kernel, local.log) => grid?,
         () = stop.clone().asked() => return Err(Failure::interrupted()),
     };
     let endpoint = grid.client_endpoint().clone();

@@ -3,7 +3,7 @@
 use std::{num::NonZero, thread::available_parallelism, time::Duration};
 
 use fractally_proto::limits;
-use fractally_worker::{EndReason, Options};
+use fractally_worker::{EndReason, Kernel, Options, UnknownKernel};
 use tracing::info;
 
 use crate::{
@@ -17,21 +17,28 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: WorkerArgs, stop: Stop) -> Result<(), Failure> {
+    let (kernel, reason) = Kernel::choose(args.kernel.as_deref()).map_err(unknown_kernel)?;
     let options = Options {
         broker: args.broker,
         threads: args.threads.unwrap_or_else(cores),
+        kernel,
         name: args.name.unwrap_or_else(host_and_process),
         agent: AGENT.to_owned(),
         epoch: life::new_epoch(),
         connect_timeout: CONNECT_TIMEOUT,
     };
-    info!(broker = %options.broker, threads = options.threads, "worker starts");
+    info!(broker = %options.broker, threads = options.threads, kernel = kernel.name(), reason, "worker starts");
     match fractally_worker::run(options, stop.asked_or_left(args.leave_with_stdin)).await {
         EndReason::Stopped => Ok(()),
         reason @ (EndReason::Refused(_) | EndReason::NoThreads(..)) => {
             Err(Failure { code: Code::Failure, message: reason.to_string() })
         }
     }
+}
+
+/// The line for a kernel that is not here.
+pub(crate) fn unknown_kernel(error: UnknownKernel) -> Failure {
+    Failure::usage(format!("--kernel: {error}"))
 }
 
 /// Cores that this process may use, as threads of one worker.

@@ -145,7 +145,10 @@ async fn no_op_worker(broker: &Broker, credit: u32, epoch: u64) {
                     let payload = Bytes::from(vec![0; strips as usize]);
                     let crc32 = crc32fast::hash(&payload);
                     let strips = vec![StripMeta(1, 1); strips as usize];
-                    Message::Tile(Tile { attempt: lease.attempt, iterations: 1, compute_ns, crc32, strips }, payload)
+                    Message::Tile(
+                        Tile { attempt: lease.attempt, iterations: 1, executed: None, compute_ns, crc32, strips },
+                        payload,
+                    )
                 }
             };
             say(&mut link, &answer).await;

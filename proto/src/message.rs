@@ -337,8 +337,11 @@ pub struct Lease {
 pub struct Tile {
     /// The attempt.
     pub attempt: AttemptId,
-    /// Iterations executed.
+    /// Sum of the pixels' counts: the iterations that the definition asks for.
     pub iterations: u64,
+    /// Iterations that were executed, where the worker could spare some without changing a count. The broker learns speeds from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executed: Option<u64>,
     /// Thread time from start to end, nanoseconds.
     pub compute_ns: u64,
     /// CRC-32 of the payload.

@@ -101,7 +101,10 @@ fn examples() -> Vec<Message> {
             kind: LeaseKind::Band { first: 0, strips: 1 },
             request: request(),
         }),
-        Message::Tile(Tile { attempt, iterations: 126, compute_ns: 900, crc32: 0xa5e6_8b90, strips }, counts),
+        Message::Tile(
+            Tile { attempt, iterations: 126, executed: Some(120), compute_ns: 900, crc32: 0xa5e6_8b90, strips },
+            counts,
+        ),
         Message::Samples(Samples { attempt, compute_ns: 100 }, RowSample::encode(&[sample])),
         Message::BandFailed(BandFailed { attempt, failure: BandFailure::Declined, reason: "no room".into() }),
         Message::Withdraw(Withdraw { attempt }),

@@ -4,7 +4,7 @@ use std::{fs, thread, time::Duration};
 
 use fractally_testkit::{Broker, Worker, eventually};
 
-use crate::{LONG, lab};
+use crate::{ENDLESS, LONG, lab};
 
 #[test]
 fn several_clients_render_at_once() {
@@ -77,7 +77,7 @@ fn a_cancelled_job_frees_its_workers() {
     let broker = Broker::start(&lab);
     let worker = Worker::start(&lab, &broker, "w", 1);
     let args = ["render", "--broker", &broker.clients, "--iter", "900000000"];
-    let render = lab.start(lab.command(args.iter().chain(&LONG[..6])));
+    let render = lab.start(lab.command(args.iter().chain(&ENDLESS)));
     broker.await_status(&lab, "the worker works", |status| worker.holds_a_band(status));
     render.interrupt();
     assert_eq!(render.wait().code(), 130);
@@ -94,7 +94,7 @@ fn interactive_renders_pass_a_batch_render() {
     let broker = Broker::start(&lab);
     let worker = Worker::start(&lab, &broker, "w", 1);
     let args = ["render", "--broker", &broker.clients, "--priority", "batch", "-o", "batch.png"];
-    let batch = lab.start(lab.command(args.iter().chain(&LONG[..4]).chain(&["--size", "3000x3000", "--iter", "60000"])));
+    let batch = lab.start(lab.command(args.iter().chain(&ENDLESS[..6]).chain(&["--size", "3000x3000", "--iter", "60000"])));
     broker.await_status(&lab, "the worker works", |status| worker.holds_a_band(status));
     lab.render(["--broker", &broker.clients, "--size", "50x50", "-o", "quick.png"]);
     let status = broker.status(&lab);
@@ -154,7 +154,7 @@ fn a_band_that_outlives_three_workers_fails_its_job_and_no_other() {
     let lab = lab();
     let broker = Broker::start(&lab);
     let args = ["render", "--broker", &broker.clients, "--iter", "900000000", "-o", "poison.png"];
-    let poison = lab.start(lab.command(args.iter().chain(&LONG[..6])));
+    let poison = lab.start(lab.command(args.iter().chain(&ENDLESS)));
     for name in ["first", "second", "third"] {
         let victim = Worker::start(&lab, &broker, name, 1);
         broker.await_status(&lab, "the victim works", |status| victim.holds_a_band(status));

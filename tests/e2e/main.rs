@@ -19,5 +19,22 @@ fn lab() -> Lab {
     Lab::new(env!("CARGO_BIN_EXE_fractally"))
 }
 
-/// A render with enough work (some 10^9 to 10^10 iterations, in long bands) that a test can meet it half way.
-const LONG: [&str; 8] = ["-c", "-0.123+0.745i", "--width", "3.2", "--size", "700x700", "--iter", "60000"];
+/// A render with enough work (some 10^10 iterations, in long bands) that a test can meet it half way: a view that lies whole in the
+/// Siegel disk of the golden mean, where points go round for ever, and no kernel can tell without going with them.
+const LONG: [&str; 10] = [
+    "-c",
+    "-0.390540870218399-0.586787907346969i",
+    "--center",
+    "-0.368684439-0.337745147i",
+    "--width",
+    "0.2",
+    "--size",
+    "700x700",
+    "--iter",
+    "30000",
+];
+/// [`LONG`] without its iteration limit.
+const ENDLESS: [&str; 8] = {
+    let [c, c_value, center, center_value, width, width_value, size, size_value, ..] = LONG;
+    [c, c_value, center, center_value, width, width_value, size, size_value]
+};

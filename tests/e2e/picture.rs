@@ -119,3 +119,23 @@ fn dash_writes_the_picture_to_stdout() {
     assert!(run.status.success(), "{run:?}");
     assert_eq!(run.stdout, fs::read(lab.path("a.png")).unwrap());
 }
+
+#[test]
+fn every_kernel_gives_the_same_file() {
+    let lab = lab();
+    let doctor = String::from_utf8(lab.run(["doctor"]).stdout).unwrap();
+    let kernels = doctor.lines().find_map(|line| line.strip_prefix("kernels  ")).unwrap();
+    let kernels: Vec<_> = kernels.split(" (").next().unwrap().split(", ").collect();
+    assert!(kernels.contains(&"scalar") && kernels.len() > 1, "{doctor}");
+    for scene in
+        [["-c", "-0.8+0.156i", "--iter", "500"], ["-c", "-0.123+0.745i", "--iter", "2000"], ["-c", "-2.1+0.3i", "--iter", "50"]]
+    {
+        let with = |kernel: &str| lab.render(scene.iter().copied().chain(["--size", "403x201", "--kernel", kernel]));
+        let scalar = with("scalar");
+        for kernel in &kernels {
+            let report = with(kernel);
+            assert_eq!(sha256(&report), sha256(&scalar), "{kernel} on {scene:?}");
+            assert_eq!(report["iterations"], scalar["iterations"], "{kernel} on {scene:?}");
+        }
+    }
+}

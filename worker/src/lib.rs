@@ -10,13 +10,44 @@ mod pool;
 mod session;
 mod task;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use fractally_fractal::{ENGINE_ID, kernel};
+use fractally_fractal::kernel;
 use fractally_proto::{Encoding, Epoch, WorkerHello, limits};
 use fractally_transport::Endpoint;
 
+pub use fractally_fractal::{ENGINE_ID, kernel::UnknownKernel};
 pub use session::{EndReason, run};
+
+/// A kernel of this processor.
+#[derive(Clone, Copy)]
+pub struct Kernel(&'static dyn kernel::Kernel);
+
+impl Kernel {
+    /// The kernel of that name, or the fastest; and why it is this one.
+    ///
+    /// # Errors
+    /// [`UnknownKernel`] where this processor runs none of that name.
+    pub fn choose(name: Option<&str>) -> Result<(Self, String), UnknownKernel> {
+        kernel::choose(name).map(|(kernel, reason)| (Self(kernel), reason))
+    }
+
+    /// Every kernel that this processor runs, the slowest first.
+    pub fn all() -> Vec<Self> {
+        kernel::all().into_iter().map(Self).collect()
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.0.name()
+    }
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kernel({})", self.name())
+    }
+}
 
 /// How a worker is set up.
 #[derive(Clone, Debug)]
@@ -25,6 +56,8 @@ pub struct Options {
     pub broker: Endpoint,
     /// Threads that compute, at least 1.
     pub threads: u32,
+    /// What computes.
+    pub kernel: Kernel,
     /// What the worker calls itself.
     pub name: String,
     /// Program and version.
@@ -46,7 +79,7 @@ impl Options {
         WorkerHello {
             name: self.name.clone(),
             engine: ENGINE_ID.to_owned(),
-            kernel: kernel::best().name().to_owned(),
+            kernel: self.kernel.name().to_owned(),
             threads: self.threads,
             credit: self.credit(),
             encodings: vec![Encoding::Png, Encoding::Counts],

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fractally_fractal::kernel::Watch;
+use fractally_fractal::kernel::{Kernel, Watch};
 use fractally_proto::{AttemptId, BandProgress, Lease, Priority};
 use tokio::sync::mpsc;
 
@@ -59,14 +59,14 @@ impl Pool {
     ///
     /// # Errors
     /// The system's, when it gives no more threads.
-    pub(crate) fn start(threads: u32) -> io::Result<(Self, mpsc::UnboundedReceiver<Outcome>)> {
+    pub(crate) fn start(threads: u32, kernel: &'static dyn Kernel) -> io::Result<(Self, mpsc::UnboundedReceiver<Outcome>)> {
         let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new() });
         // Dropped on an error, it closes the threads that have started.
         let pool = Self { shared };
         let (done, outcomes) = mpsc::unbounded_channel();
         for index in 0..threads {
             let (shared, done) = (Arc::clone(&pool.shared), done.clone());
-            thread::Builder::new().name(format!("kernel-{index}")).spawn(move || work(&shared, &done))?;
+            thread::Builder::new().name(format!("kernel-{index}")).spawn(move || work(&shared, &done, kernel))?;
         }
         Ok((pool, outcomes))
     }
@@ -130,14 +130,14 @@ impl Drop for Pool {
     }
 }
 
-fn work(shared: &Shared, done: &mpsc::UnboundedSender<Outcome>) {
-    let mut bench = Bench::default();
+fn work(shared: &Shared, done: &mpsc::UnboundedSender<Outcome>, kernel: &'static dyn Kernel) {
+    let mut bench = Bench::new(kernel);
     while let Some(Taken { lease, watch, session }) = take(shared) {
         let started = read_clock();
         let product = catch_unwind(AssertUnwindSafe(|| bench.make(&lease, &watch)));
         let product = product.unwrap_or_else(|panic| {
             // What a panic left in the scratch memory is not trusted.
-            bench = Bench::default();
+            bench = Bench::new(kernel);
             Product::Crashed(describe(panic.as_ref()))
         });
         shared.queue().running.remove(&lease.attempt);
@@ -188,6 +188,7 @@ pub(crate) fn as_nanos(elapsed: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use fractally_fractal::kernel;
     use fractally_proto::{JobId, LeaseKind, Request, Size, Window};
 
     use super::*;
@@ -195,7 +196,9 @@ mod tests {
     /// A band of one small strip, or of one that takes for ever.
     fn lease(attempt: u64, priority: Priority, iterations: u32) -> Lease {
         let size = Size { w: 16, h: 16 };
-        let request = Request { c: [0.0, 0.0], width: 0.5, size, window: Window::whole(size), iterations, ..Request::default() };
+        // In the Siegel disk of the golden mean: no point escapes, and no kernel can know it beforehand.
+        let (c, center) = ([-0.390_540_870_218_399, -0.586_787_907_346_969], [-0.368_684_439, -0.337_745_147]);
+        let request = Request { c, center, width: 0.2, size, window: Window::whole(size), iterations, ..Request::default() };
         let kind = LeaseKind::Band { first: 0, strips: 1 };
         Lease { job: JobId(1), attempt: AttemptId(attempt), priority, lease_ms: 1000, kind, request }
     }
@@ -215,7 +218,7 @@ mod tests {
 
     #[test]
     fn interactive_leases_pass_waiting_batch_ones_and_a_withdrawn_one_stops() {
-        let (pool, mut outcomes) = Pool::start(1).unwrap();
+        let (pool, mut outcomes) = Pool::start(1, kernel::best()).unwrap();
         pool.push(lease(1, Priority::Batch, ENDLESS));
         await_running(&pool, 1);
         pool.push(lease(2, Priority::Batch, SHORT));
@@ -232,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_waiting_lease_is_taken_back_at_once() {
-        let (pool, mut outcomes) = Pool::start(1).unwrap();
+        let (pool, mut outcomes) = Pool::start(1, kernel::best()).unwrap();
         pool.push(lease(1, Priority::Batch, ENDLESS));
         await_running(&pool, 1);
         pool.push(lease(2, Priority::Batch, SHORT));
@@ -245,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_an_old_session_leased_is_not_current() {
-        let (pool, mut outcomes) = Pool::start(2).unwrap();
+        let (pool, mut outcomes) = Pool::start(2, kernel::best()).unwrap();
         pool.push(lease(1, Priority::Batch, ENDLESS));
         await_running(&pool, 1);
         pool.clear();
@@ -258,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_lease_that_makes_no_sense_is_declined() {
-        let (pool, mut outcomes) = Pool::start(1).unwrap();
+        let (pool, mut outcomes) = Pool::start(1, kernel::best()).unwrap();
         let good = lease(1, Priority::Batch, SHORT);
         let wild = [
             Lease { kind: LeaseKind::Band { first: 5, strips: 1 }, ..good.clone() },

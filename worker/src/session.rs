@@ -49,7 +49,7 @@ enum SessionEnd {
 /// Returns why the worker ended.
 pub async fn run(options: Options, stop: impl Future<Output = ()>) -> EndReason {
     tokio::pin!(stop);
-    let (pool, mut outcomes) = match Pool::start(options.threads) {
+    let (pool, mut outcomes) = match Pool::start(options.threads, options.kernel.0) {
         Ok(started) => started,
         Err(error) => return EndReason::NoThreads(options.threads, error),
     };

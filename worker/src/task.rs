@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fractally_fractal::{
     colour::{self, Palette},
-    kernel::{self, Cancelled, Kernel, Watch},
+    kernel::{Cancelled, Kernel, Watch},
     probe::{ProbeGrid, ProbeRow, probe},
     scene::{Scene, Window},
     strip::{Output, Scratch, render_strip_into},
@@ -30,7 +30,7 @@ pub(crate) struct Outcome {
 /// What came of it.
 pub(crate) enum Product {
     /// The encoded strips of a band.
-    Strips { payload: Bytes, strips: Vec<StripMeta>, iterations: u64 },
+    Strips { payload: Bytes, strips: Vec<StripMeta>, iterations: u64, executed: u64 },
     /// The rows that a probe sampled.
     Samples(Vec<RowSample>),
     /// It was withdrawn while it ran.
@@ -55,9 +55,10 @@ impl Outcome {
             Message::BandFailed(BandFailed { attempt, failure, reason })
         };
         match product {
-            Product::Strips { payload, strips, iterations } => {
-                let crc32 = crc32fast::hash(&payload);
-                Message::Tile(Tile { attempt, iterations, compute_ns: as_nanos(elapsed), crc32, strips }, payload)
+            Product::Strips { payload, strips, iterations, executed } => {
+                let (crc32, compute_ns) = (crc32fast::hash(&payload), as_nanos(elapsed));
+                let executed = (executed != iterations).then_some(executed);
+                Message::Tile(Tile { attempt, iterations, executed, compute_ns, crc32, strips }, payload)
             }
             Product::Samples(rows) => {
                 Message::Samples(Samples { attempt, compute_ns: as_nanos(elapsed) }, RowSample::encode(&rows))
@@ -87,13 +88,12 @@ pub(crate) struct Bench {
     palette: Option<((Colour, u32), Palette)>,
 }
 
-impl Default for Bench {
-    fn default() -> Self {
-        Self { kernel: kernel::best(), scratch: Scratch::new(), palette: None }
-    }
-}
-
 impl Bench {
+    /// Tools round a kernel.
+    pub(crate) fn new(kernel: &'static dyn Kernel) -> Self {
+        Self { kernel, scratch: Scratch::new(), palette: None }
+    }
+
     /// Does what the lease asks for. The broker's word is checked as any peer's.
     pub(crate) fn make(&mut self, lease: &Lease, watch: &Watch) -> Product {
         if let Err(refusal) = lease.request.validate(&Limits::default()) {
@@ -135,7 +135,7 @@ impl Bench {
             strips.push(StripMeta(len, made.adler32));
             iterations += made.iterations;
         }
-        Ok(Product::Strips { payload: payload.into(), strips, iterations })
+        Ok(Product::Strips { payload: payload.into(), strips, iterations, executed: watch.executed() })
     }
 
     fn make_samples(&self, scene: &Scene, grid: Grid, watch: &Watch) -> Product {

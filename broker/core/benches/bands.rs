@@ -98,7 +98,7 @@ impl Bench {
                         let bytes = 1000 * strips.len() as u64;
                         // So costly that a band is one strip.
                         let work = (1 << 31) * strips.len() as u64;
-                        let tile = Tile { attempt, iterations: work, compute_ns: work, crc32: 0, strips };
+                        let tile = Tile { attempt, iterations: work, executed: None, compute_ns: work, crc32: 0, strips };
                         WorkerSays::Tile { tile, payload: PayloadId(self.payloads), bytes }
                     }
                 };

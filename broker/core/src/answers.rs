@@ -90,10 +90,11 @@ impl Core {
         let rows = job.layout.rows_of_band(band);
         let pixels = u64::from(rows.end - rows.start) * u64::from(job.request.window.w);
         let iterations = job.cost.credible(pixels, tile.iterations);
-        let units = job.cost.cost_of_tile(pixels, iterations);
+        let executed = tile.executed.unwrap_or(iterations).min(iterations);
+        let units = job.cost.cost_of_tile(pixels, executed);
         self.learn_speed(from, units, iterations, tile.compute_ns);
         self.change(id, |job| {
-            job.cost.learn_from_tile(pixels, iterations);
+            job.cost.learn_from_tile(pixels, executed);
             job.totals.iterations = job.totals.iterations.saturating_add(iterations);
             job.totals.compute_ns = job.totals.compute_ns.saturating_add(tile.compute_ns);
             job.totals.bands += 1;

@@ -69,7 +69,7 @@ fn a_pause_of_the_broker_is_laid_to_nobody() {
 #[test]
 fn an_answer_to_what_it_never_held_costs_the_connection() {
     let attempt = AttemptId(0xcccc_dddd_0000_0001);
-    let tile = Tile { attempt, iterations: 0, compute_ns: 0, crc32: 0, strips: vec![StripMeta(1, 1)] };
+    let tile = Tile { attempt, iterations: 0, executed: None, compute_ns: 0, crc32: 0, strips: vec![StripMeta(1, 1)] };
     let answers = [
         WorkerSays::Tile { tile, payload: PayloadId(77), bytes: 1 },
         WorkerSays::Samples { samples: Samples { attempt, compute_ns: 1 }, rows: vec![] },
@@ -93,7 +93,7 @@ fn an_answer_of_the_wrong_sort_costs_the_connection() {
     let (mut grid, _) = grid_with_job(40);
     grid.worker(1, |_| {});
     let probe = grid.lease(1).attempt;
-    let tile = Tile { attempt: probe, iterations: 0, compute_ns: 0, crc32: 0, strips: vec![StripMeta(1, 1)] };
+    let tile = Tile { attempt: probe, iterations: 0, executed: None, compute_ns: 0, crc32: 0, strips: vec![StripMeta(1, 1)] };
     let effects = grid.worker_says(1, WorkerSays::Tile { tile, payload: PayloadId(5), bytes: 1 });
     assert_eq!((dropped_workers(&effects), released(&effects)), (vec![1], vec![PayloadId(5)]));
     grid.worker(2, |_| {});

@@ -146,7 +146,8 @@ impl Grid {
     fn tile(&mut self, lease: &Lease, len: u32) -> (PayloadId, WorkerSays) {
         let strips = band_of(lease).range().map(|strip| StripMeta(len, strip)).collect::<Vec<_>>();
         let bytes = u64::from(len) * strips.len() as u64;
-        let tile = Tile { attempt: lease.attempt, iterations: 1_000_000, compute_ns: 1_000_000, crc32: 0, strips };
+        let tile =
+            Tile { attempt: lease.attempt, iterations: 1_000_000, executed: None, compute_ns: 1_000_000, crc32: 0, strips };
         self.payloads += 1;
         let payload = PayloadId(self.payloads);
         (payload, WorkerSays::Tile { tile, payload, bytes })

@@ -208,7 +208,7 @@ impl World {
         let compute_ns = u64::try_from(spent.as_nanos()).expect("short");
         let rows = layout.rows_of_band(band);
         let iterations = iterations * u64::from(rows.end - rows.start) * u64::from(task.lease.request.window.w);
-        let tile = Tile { attempt, iterations, compute_ns, crc32: 0, strips: strips.clone() };
+        let tile = Tile { attempt, iterations, executed: None, compute_ns, crc32: 0, strips: strips.clone() };
         let picture = task.lease.request.c[0].to_bits();
         let content = Content { picture, engine: worker.plan.engine, first: band.first, strips };
         self.send_to_broker(link, ToBroker::Tile(tile, content));
