@@ -119,7 +119,8 @@ fn compare(work: &Work, wanted: &Wanted, cores: usize, baseline: Option<&Baselin
         }
         if let Some(baseline) = baseline.filter(|_| c.has_turns_left()) {
             let (seconds, found) = baseline.run(work);
-            assert_eq!(found, iterations, "the C baseline on {}", work.name);
+            let off = (found as f64 / iterations as f64 - 1.0).abs();
+            assert!(off < 0.01, "the C baseline draws another picture than {}: {found} iterations, not {iterations}", work.name);
             c.0.push(seconds);
         }
     }
