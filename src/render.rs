@@ -13,6 +13,7 @@ use fractally_transport::Endpoint;
 use fractally_worker::Kernel;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use tracing::debug;
 
 use crate::{
     AGENT,
@@ -87,6 +88,7 @@ async fn on_local_grid(
         grid = LocalGrid::start(local.workers, local.kernel, local.log) => grid?,
         () = stop.clone().asked() => return Err(Failure::interrupted()),
     };
+    debug!("local grid ready");
     let endpoint = grid.client_endpoint().clone();
     let mut rendered = tokio::select! {
         rendered = on_grid(args, request, &endpoint, out, stop) => rendered,
@@ -98,7 +100,9 @@ async fn on_local_grid(
     {
         rendered = Err(broken.into());
     }
+    debug!("rendered");
     grid.stop().await;
+    debug!("local grid down");
     rendered
 }
 
@@ -152,6 +156,7 @@ fn finish(args: &RenderArgs, request: Request, rendered: Rendered<Counted>) -> R
     let Counted { file, bytes, sha256 } = out;
     let name = args.output.to_string_lossy();
     file.commit().with_context(|| format!("--output: cannot write {name}"))?;
+    debug!("file complete");
     let (width, height) = (request.window.w, request.window.h);
     if let Some(sha256) = sha256 {
         let sha256: String = sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -39,7 +39,7 @@ fn main() {
     cold(&lab, runs);
     let runtime = runtime();
     overhead::round_trip(&lab, if is_test { 10 } else { 2000 }, &runtime);
-    overhead::no_op_bands(&lab, if is_test { 100 } else { 100_000 }, &runtime);
+    overhead::no_op_bands(&lab, if is_test { 400 } else { 400_000 }, &runtime);
 }
 
 fn runtime() -> tokio::runtime::Runtime {

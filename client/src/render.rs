@@ -19,6 +19,9 @@ use crate::{
 
 /// Bytes of strips that the broker may send ahead of our acknowledgements.
 const WINDOW_BYTES: u64 = 16 * 1024 * 1024;
+/// Strips are acknowledged after so many bytes, or so much time, at the latest with the last.
+const ACK_BYTES: u64 = WINDOW_BYTES / 16;
+const ACK_EVERY: Duration = Duration::from_millis(50);
 /// How long BYE and the answer to CANCEL may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -105,7 +108,8 @@ pub async fn render<W: Write>(
     tokio::pin!(stop);
     let started = read_clock();
     let file = Assembler::begin(&options.request, out).map_err(AssembleError::from)?;
-    let mut follower = Follower { options, file, engine: None, was_welcome: false, on_event: &mut on_event };
+    let mut follower =
+        Follower { options, file, engine: None, was_welcome: false, unsaid_bytes: 0, said_at: started, on_event: &mut on_event };
     let mut backoff = Backoff::new(options.broker.epoch.0);
     let mut reconnects = 0;
     let mut lost_at: Option<Instant> = None;
@@ -143,6 +147,9 @@ struct Follower<'a, W: Write, F: FnMut(Event)> {
     engine: Option<String>,
     /// Whether a broker has ever answered.
     was_welcome: bool,
+    /// Bytes of strips that are held and not acknowledged yet, and when something was acknowledged last.
+    unsaid_bytes: u64,
+    said_at: Instant,
     on_event: &'a mut F,
 }
 
@@ -188,6 +195,12 @@ impl<W: Write, F: FnMut(Event)> Follower<'_, W, F> {
         }
     }
 
+    /// Every acknowledgement wakes the broker, so quick strips are acknowledged several at a time.
+    fn is_ack_due(&self) -> bool {
+        let is_last = self.file.have() == self.file.layout().strips();
+        is_last || self.unsaid_bytes >= ACK_BYTES || self.said_at.elapsed() >= ACK_EVERY
+    }
+
     fn submit(&self) -> Submit {
         let layout = self.file.layout();
         Submit {
@@ -214,6 +227,7 @@ impl<W: Write, F: FnMut(Event)> Follower<'_, W, F> {
                     return Err(AssembleError::Misfit(what).into());
                 }
                 *job = Some(accepted.job);
+                debug!(job = %accepted.job, "accepted");
                 (self.on_event)(Event::Accepted { job: accepted.job });
             }
             Message::Refused(refused) if refused.key == self.options.key => return Err(refused.refusal.into()),
@@ -222,8 +236,13 @@ impl<W: Write, F: FnMut(Event)> Follower<'_, W, F> {
                     return Err(AssembleError::Misfit(format!("engine {} after another", strips.engine)).into());
                 }
                 self.file.append(strips.first, &strips.strips, &payload)?;
+                debug!(have = self.file.have(), "strips");
                 self.engine = Some(strips.engine);
-                session.send(&Message::Ack(Ack { job: strips.job, have: self.file.have() })).await?;
+                self.unsaid_bytes += payload.len() as u64;
+                if self.is_ack_due() {
+                    session.send(&Message::Ack(Ack { job: strips.job, have: self.file.have() })).await?;
+                    (self.unsaid_bytes, self.said_at) = (0, read_clock());
+                }
                 (self.on_event)(Event::Rows { rows: self.file.layout().rows_before(self.file.have()) });
             }
             Message::Progress(progress) if Some(progress.job) == *job => (self.on_event)(Event::Progress(progress)),

@@ -32,7 +32,7 @@ struct Grid {
 /// A picture of `strips` strips of one row and exactly 262,144 bytes each, too small for a probe up to eight of them.
 fn picture(strips: u32) -> Request {
     let size = Size { w: 65_536, h: strips };
-    Request { size, window: Window::whole(size), encoding: Encoding::Counts, ..Request::default() }
+    Request { size, window: Window::whole(size), encoding: Encoding::Counts, iterations: 100_000, ..Request::default() }
 }
 
 /// Bytes of a strip of [`picture`] at the most.
