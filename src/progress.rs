@@ -42,11 +42,12 @@ impl Follow {
     }
 }
 
-/// A duration with the two units that matter.
+/// A duration with the units that matter.
 pub(crate) fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
-        0..=9 => format!("{:.1} s", duration.as_secs_f64()),
+        0 => format!("{} ms", duration.as_millis()),
+        1..=9 => format!("{:.1} s", duration.as_secs_f64()),
         10..=59 => format!("{seconds} s"),
         60..=3599 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         3600..=86_399 => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
