@@ -2,7 +2,7 @@
 
 use std::{fs, thread, time::Duration};
 
-use fractally_testkit::{Broker, Worker, eventually};
+use fractally_testkit::{Broker, Worker, eventually, lasting_ports};
 
 use crate::{ENDLESS, LONG, lab};
 
@@ -39,14 +39,13 @@ fn a_render_that_comes_before_any_worker_waits_for_one() {
 #[test]
 fn a_worker_that_comes_before_its_broker_waits_for_it() {
     let lab = lab();
-    let broker = Broker::start(&lab);
+    let ports = lasting_ports();
+    let broker = Broker::start_on(&lab, &ports);
     let worker = Worker::start(&lab, &broker, "w", 1);
-    let port = |endpoint: &str| endpoint.rsplit(':').next().unwrap().to_owned();
-    let ports = [port(&broker.clients), port(&broker.workers)];
     broker.await_status(&lab, "the worker is there", |status| worker.row(status).is_some());
     broker.process.kill();
     drop(broker);
-    let again = Broker::start_with(&lab, &["--client-port", &ports[0], "--worker-port", &ports[1]]);
+    let again = Broker::start_on(&lab, &ports);
     again.await_status(&lab, "the worker is back", |status| worker.row(status).is_some());
     lab.render(["--broker", &again.clients, "--size", "50x50"]);
 }
@@ -55,16 +54,15 @@ fn a_worker_that_comes_before_its_broker_waits_for_it() {
 fn a_render_goes_on_after_its_broker_was_started_again() {
     let lab = lab();
     let undisturbed = lab.render(LONG.iter().chain(&["--workers", "1", "-o", "undisturbed.png"]));
-    let broker = Broker::start(&lab);
+    let ports = lasting_ports();
+    let broker = Broker::start_on(&lab, &ports);
     let _worker = Worker::start(&lab, &broker, "w", 2);
-    let port = |endpoint: &str| endpoint.rsplit(':').next().unwrap().to_owned();
-    let ports = [port(&broker.clients), port(&broker.workers)];
     let args = ["render", "--json", "--broker", &broker.clients, "-o", "resumed.png"];
     let render = lab.start(lab.command(args.iter().chain(&LONG)));
     broker.await_status(&lab, "some rows are done", |status| status["jobs"][0]["rows_done"].as_u64() > Some(0));
     broker.process.kill();
     drop(broker);
-    let _again = Broker::start_with(&lab, &["--client-port", &ports[0], "--worker-port", &ports[1]]);
+    let _again = Broker::start_on(&lab, &ports);
     let report = render.wait().report();
     assert_eq!(report["sha256"], undisturbed["sha256"]);
     assert!(report["reconnects"].as_u64() >= Some(1), "{report}");

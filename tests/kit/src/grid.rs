@@ -2,7 +2,9 @@
 
 use std::{
     io::{BufRead, BufReader},
+    net::TcpListener,
     process::Stdio,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use serde_json::Value;
@@ -47,6 +49,11 @@ impl Broker {
         Self { clients: endpoint(), workers: endpoint(), process }
     }
 
+    /// Starts a broker on two ports that nobody else is given, so that the next one can be started on the same.
+    pub fn start_on(lab: &Lab, ports: &[String; 2]) -> Self {
+        Self::start_with(lab, &["--client-port", &ports[0], "--worker-port", &ports[1]])
+    }
+
     /// What `fractally status --json` says.
     pub fn status(&self, lab: &Lab) -> Value {
         lab.run(["status", "--json", "--broker", &self.clients]).report()
@@ -56,6 +63,23 @@ impl Broker {
     pub fn await_status(&self, lab: &Lab, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         eventually(what, || Some(self.status(lab)).filter(&is_so))
     }
+}
+
+/// Two free ports below the range from which the system takes those of outgoing connections: while no broker listens there, no
+/// connection of a parallel test, nor one that seeks the broker, can come to sit on them.
+pub fn lasting_ports() -> [String; 2] {
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(64);
+    std::array::from_fn(|_| {
+        loop {
+            let port = FIRST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+            if TcpListener::bind(format!("127.0.0.1:{port}")).is_ok() {
+                return port.to_string();
+            }
+        }
+    })
 }
 
 impl Worker {

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use grid::{Broker, Worker};
+pub use grid::{Broker, Worker, lasting_ports};
 pub use process::{Lab, Process, Run};
 pub use reference::{Reference, read_npy};
 
