@@ -139,3 +139,20 @@ fn every_kernel_gives_the_same_file() {
         }
     }
 }
+
+/// Whole files, as any host must write them. A hash that changes means another engine: `fractal/` says when its id must change.
+#[test]
+fn files_are_what_they_always_were() {
+    const INTERIOR: &[&str] =
+        &["-c", "-0.123+0.745i", "--width", "3.2", "--iter", "1000", "--cmap", "twilight", "--interior", "navy"];
+    let golden: [(&[&str], &str, &str, &str); 3] = [
+        (&[], "640x320", "a.png", "fa41f0eb16a2ca4b19b04764de4fe2a7c318f70e49f5f5ec92e2a415551089dc"),
+        (&[], "640x320", "a.npy", "e532b31266635ac58591573e6c8ecb4c7a9fbd157a32d4029a123f67c7ac15dd"),
+        (INTERIOR, "641x641", "a.png", "1d9bdbed285ed9e3d8023af7b46c2dbc2b84d6afb9da8f236786902a0ffc0345"),
+    ];
+    let lab = lab();
+    for (scene, size, file, hash) in golden {
+        let report = lab.render(scene.iter().chain(&["--size", size, "-o", file]));
+        assert_eq!(sha256(&report), hash, "{scene:?} {size} {file}");
+    }
+}
