@@ -173,12 +173,13 @@ impl RenderArgs {
     /// Both options stand on the command line.
     pub(crate) fn place(&self, matches: &ArgMatches) -> Result<Place, exit::Failure> {
         let is_flag = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        match (&self.broker, is_flag("broker"), is_flag("workers")) {
-            (_, true, true) => Err(exit::Failure::usage(
-                "--workers: a running broker has its own workers; leave out either --workers or --broker".to_owned(),
-            )),
-            (Some(broker), true, false) | (Some(broker), false, false) => Ok(Place::Grid(broker.clone())),
-            (None, ..) | (Some(_), false, true) => Ok(Place::Local(self.workers)),
+        let of_local_grid = ["workers", "kernel"].into_iter().find(|id| is_flag(id));
+        match (&self.broker, is_flag("broker"), of_local_grid) {
+            (Some(_), true, Some(flag)) => Err(exit::Failure::usage(format!(
+                "--{flag}: a running broker has workers of its own; leave out either --{flag} or --broker"
+            ))),
+            (Some(broker), _, None) => Ok(Place::Grid(broker.clone())),
+            (Some(_), false, Some(_)) | (None, ..) => Ok(Place::Local(self.workers)),
         }
     }
 

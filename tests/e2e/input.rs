@@ -29,6 +29,7 @@ const CASES: &[(&[&str], &[&str])] = &[
     (&["--interior", "#12"], &["--interior", "#RRGGBB"]),
     (&["--workers", "0"], &["--workers", "1"]),
     (&["--workers", "2", "--broker", "tcp://127.0.0.1:1"], &["--workers", "--broker"]),
+    (&["--kernel", "scalar", "--broker", "tcp://127.0.0.1:1"], &["--kernel", "--broker"]),
     (&["--kernel", "abacus"], &["--kernel", "abacus", "scalar"]),
     (&["-o", "a.gif"], &["--output", ".png", ".npy", "--format"]),
     (&["--broker", "localhost"], &["--broker", "tcp://HOST:PORT"]),

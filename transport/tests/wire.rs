@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use bytes::Bytes;
 use fractally_proto::{Ack, Cancel, Heartbeat, JobId, Message, StripMeta, Strips, limits};
 use fractally_transport::{Endpoint, Hub, HubEvent, Link, LinkError, Peer};
-use tokio::time::timeout;
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -162,6 +162,84 @@ async fn a_peer_for_which_too_much_waits_is_dropped() {
         hub.send(peer, &Message::Strips(strips.clone(), payload.clone()));
     }
     assert!(matches!(next(&mut hub).await, HubEvent::Gone(gone) if gone == peer));
+}
+
+#[tokio::test]
+async fn a_peer_that_sees_no_heartbeat_is_dropped_before_its_queue_is_full() {
+    let mut hub = hub().await;
+    let mut link = link(hub.endpoint()).await;
+    link.send(&cancel(0)).await.unwrap();
+    let (peer, _) = next_message(&mut hub).await;
+    for _ in 0..3000 {
+        hub.heartbeat();
+    }
+    assert!(matches!(next(&mut hub).await, HubEvent::Gone(gone) if gone == peer));
+}
+
+/// A peer in plain bytes that never reads: ZMTP 3.0 greeting and READY as a DEALER, and then messages.
+struct Mute(TcpStream);
+
+impl Mute {
+    async fn connect(endpoint: &Endpoint) -> Self {
+        let address = endpoint.to_string().replace("tcp://", "");
+        let mut mute = Self(TcpStream::connect(address).await.unwrap());
+        let mut greeting = [0; 64];
+        (greeting[0], greeting[9], greeting[10]) = (0xff, 0x7f, 3);
+        greeting[12..16].copy_from_slice(b"NULL");
+        let ready = b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER";
+        mute.0.write_all(&[&greeting[..], ready].concat()).await.unwrap();
+        mute
+    }
+
+    /// Whether the connection still took it.
+    async fn send(&mut self, message: &Message) -> bool {
+        let frames = message.encode();
+        let mut bytes = Vec::new();
+        for (index, frame) in frames.iter().enumerate() {
+            bytes.extend([u8::from(index + 1 < frames.len()), u8::try_from(frame.len()).unwrap()]);
+            bytes.extend_from_slice(frame);
+        }
+        self.0.write_all(&bytes).await.is_ok()
+    }
+}
+
+/// Heartbeats wait for no window, so a peer that claimed to see them, and never read, once filled the library's queue; the next
+/// send to it then held up everybody else for as long as it stayed.
+#[tokio::test]
+async fn a_peer_that_claims_to_see_and_never_reads_holds_up_nobody() {
+    let mut hub = hub().await;
+    let mut liar = Mute::connect(hub.endpoint()).await;
+    let mut other = link(hub.endpoint()).await;
+    liar.send(&cancel(0)).await;
+    let (lying, _) = next_message(&mut hub).await;
+    let mut seen = 0;
+    loop {
+        for _ in 0..900 {
+            hub.send(lying, &Message::Heartbeat(Heartbeat::default()));
+        }
+        seen += 900;
+        assert!(seen < 5_000_000, "the liar is dropped at last");
+        liar.send(&Message::Heartbeat(Heartbeat { seen, bands: Vec::new() })).await;
+        other.send(&cancel(seen)).await.unwrap();
+        let (mut is_gone, mut is_asked, mut is_claimed) = (false, false, false);
+        while !(is_asked && (is_claimed || is_gone)) {
+            match next(&mut hub).await {
+                HubEvent::Message(peer, message @ Message::Cancel(_)) => {
+                    hub.send(peer, &message);
+                    is_asked = true;
+                }
+                HubEvent::Message(peer, _) => is_claimed |= peer == lying,
+                HubEvent::Malformed(_, error) => panic!("{error}"),
+                HubEvent::Gone(peer) => is_gone |= peer == lying,
+            }
+        }
+        while timeout(PATIENCE, other.next()).await.expect("it is served").unwrap() != cancel(seen) {}
+        other.heartbeat(Vec::new()).await.unwrap();
+        if is_gone {
+            break;
+        }
+    }
+    assert!(seen > 100_000, "it was its queue that was full, after {seen} heartbeats");
 }
 
 #[tokio::test]
