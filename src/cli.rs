@@ -100,6 +100,9 @@ pub(crate) struct RenderArgs {
     /// The kernel of a local grid, as `fractally doctor` lists them; all give the same bits [default: the fastest].
     #[arg(long, value_name = "NAME", env = "FRACTALLY_KERNEL")]
     pub(crate) kernel: Option<String>,
+    /// Let a local grid compute rows that are mirror images of others too, which gives the same bits later.
+    #[arg(long, env = "FRACTALLY_NO_MIRROR")]
+    pub(crate) no_mirror: bool,
     /// A running broker's endpoint for clients, as tcp://HOST:5555.
     #[arg(long, value_name = "ENDPOINT", env = "FRACTALLY_BROKER")]
     pub(crate) broker: Option<Endpoint>,
@@ -173,7 +176,7 @@ impl RenderArgs {
     /// Both options stand on the command line.
     pub(crate) fn place(&self, matches: &ArgMatches) -> Result<Place, exit::Failure> {
         let is_flag = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        let of_local_grid = ["workers", "kernel"].into_iter().find(|id| is_flag(id));
+        let of_local_grid = ["workers", "kernel", "no_mirror"].into_iter().find(|id| is_flag(id)).map(|id| id.replace('_', "-"));
         match (&self.broker, is_flag("broker"), of_local_grid) {
             (Some(_), true, Some(flag)) => Err(exit::Failure::usage(format!(
                 "--{flag}: a running broker has workers of its own; leave out either --{flag} or --broker"
@@ -254,6 +257,9 @@ pub(crate) struct WorkerArgs {
     /// The kernel that computes, as `fractally doctor` lists them; all give the same bits [default: the fastest].
     #[arg(long, value_name = "NAME", env = "FRACTALLY_KERNEL")]
     pub(crate) kernel: Option<String>,
+    /// Compute rows that are mirror images of others too, which gives the same bits later.
+    #[arg(long, env = "FRACTALLY_NO_MIRROR")]
+    pub(crate) no_mirror: bool,
     /// Its name in `status` and logs [default: host and process].
     #[arg(long, env = "FRACTALLY_NAME", value_parser = worker_name)]
     pub(crate) name: Option<String>,

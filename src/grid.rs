@@ -23,12 +23,25 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Times that a worker is started again before the grid goes on without it.
 const RESTARTS_MAX: u32 = 3;
 
+/// What a local grid is to be.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup<'a> {
+    /// Workers of one thread each.
+    pub(crate) workers: u32,
+    pub(crate) kernel: Kernel,
+    /// Whether rows are spared that are mirror images of others.
+    pub(crate) mirror: bool,
+    /// The filter of its logs.
+    pub(crate) log: Option<&'a str>,
+}
+
 /// A broker and workers that live as long as this value.
 pub(crate) struct LocalGrid {
     broker: Kept,
     group: i32,
     workers: Vec<Slot>,
     kernel: Kernel,
+    mirror: bool,
     log: Option<String>,
     client_endpoint: Endpoint,
     worker_endpoint: Endpoint,
@@ -47,16 +60,16 @@ struct Kept {
 }
 
 impl LocalGrid {
-    /// Starts a broker, waits until it listens, and starts `workers` workers of one thread each.
-    pub(crate) async fn start(workers: u32, kernel: Kernel, log: Option<&str>) -> Result<Self> {
+    /// Starts a broker, waits until it listens, and starts the workers.
+    pub(crate) async fn start(Setup { workers, kernel, mirror, log }: Setup<'_>) -> Result<Self> {
         let mut broker =
             spawn(&["broker", "--private"], log, 0, Stdio::piped()).context("cannot start the local grid's broker")?;
         let group =
             broker.child.id().and_then(|id| i32::try_from(id).ok()).context("the local grid's broker has gone at once")?;
         let (client_endpoint, worker_endpoint) =
             ready(&mut broker.child).await.context("the local grid's broker does not listen")?;
-        let mut grid =
-            Self { broker, group, workers: Vec::new(), kernel, log: log.map(str::to_owned), client_endpoint, worker_endpoint };
+        let log = log.map(str::to_owned);
+        let mut grid = Self { broker, group, workers: Vec::new(), kernel, mirror, log, client_endpoint, worker_endpoint };
         for _ in 0..workers {
             let child = Some(grid.spawn_worker()?);
             grid.workers.push(Slot { child, restarts: 0 });
@@ -71,7 +84,10 @@ impl LocalGrid {
 
     fn spawn_worker(&self) -> Result<Kept> {
         let endpoint = self.worker_endpoint.to_string();
-        let args = ["worker", "--threads", "1", "--broker", &endpoint, "--kernel", self.kernel.name()];
+        let mut args = vec!["worker", "--threads", "1", "--broker", &endpoint, "--kernel", self.kernel.name()];
+        if !self.mirror {
+            args.push("--no-mirror");
+        }
         spawn(&args, self.log.as_deref(), self.group, Stdio::null()).context("cannot start a worker of the local grid")
     }
 

@@ -19,7 +19,7 @@ use crate::{
     AGENT,
     cli::{Format, Place, RenderArgs},
     exit::{Code, Failure, say},
-    grid::LocalGrid,
+    grid::{LocalGrid, Setup},
     life::{self, Stop},
     progress::{Follow, human},
     worker,
@@ -38,7 +38,8 @@ pub(crate) async fn run(args: RenderArgs, place: Place, log: Option<&str>, stop:
         Place::Local(workers) => {
             let (kernel, _) = Kernel::choose(args.kernel.as_deref()).map_err(worker::unknown_kernel)?;
             let workers = workers.unwrap_or_else(worker::cores);
-            on_local_grid(&args, request, out, Local { workers, kernel, log }, stop).await?
+            let setup = Setup { workers, kernel, mirror: !args.no_mirror, log };
+            on_local_grid(&args, request, out, setup, stop).await?
         }
     };
     finish(&args, request, rendered)
@@ -70,22 +71,15 @@ fn open(path: &Path) -> Result<OutputFile, Failure> {
     OutputFile::create(path).with_context(|| format!("--output: cannot write {}", path.display())).map_err(Failure::from)
 }
 
-/// What the local grid is to be.
-struct Local<'a> {
-    workers: u32,
-    kernel: Kernel,
-    log: Option<&'a str>,
-}
-
 async fn on_local_grid(
     args: &RenderArgs,
     request: Request,
     out: Counted,
-    local: Local<'_>,
+    setup: Setup<'_>,
     stop: Stop,
 ) -> Result<Rendered<Counted>, Failure> {
     let mut grid = tokio::select! {
-        grid = LocalGrid::start(local.workers, local.kernel, local.log) => grid?,
+        grid = LocalGrid::start(setup) => grid?,
         () = stop.clone().asked() => return Err(Failure::interrupted()),
     };
     debug!("local grid ready");

@@ -22,6 +22,7 @@ pub(crate) async fn run(args: WorkerArgs, stop: Stop) -> Result<(), Failure> {
         broker: args.broker,
         threads: args.threads.unwrap_or_else(cores),
         kernel,
+        mirror: !args.no_mirror,
         name: args.name.unwrap_or_else(host_and_process),
         agent: AGENT.to_owned(),
         epoch: life::new_epoch(),

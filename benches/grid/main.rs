@@ -34,7 +34,10 @@ fn main() {
     let lab = Lab::new(env!("CARGO_BIN_EXE_fractally"));
     let scenes = [("the talk's scene", Request::default()), ("a second of work", second_of_work())];
     for (name, request) in scenes.into_iter().take(if is_test { 1 } else { 2 }) {
-        compare(&lab, name, &request, cores, runs);
+        compare(&lab, name, &request, cores, Mirror::Off, runs);
+        if request.is_its_own_half_turn() {
+            compare(&lab, name, &request, cores, Mirror::On, runs);
+        }
     }
     cold(&lab, runs);
     let runtime = runtime();
@@ -53,21 +56,32 @@ fn second_of_work() -> Request {
     Request { c, center, width: 0.2, size, window: Window::whole(size), iterations: 16_000, ..Request::default() }
 }
 
-fn compare(lab: &Lab, name: &str, request: &Request, cores: usize, runs: usize) {
+/// Whether rows are spared that are mirror images of others, on the grid and on threads alike.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mirror {
+    On,
+    Off,
+}
+
+fn compare(lab: &Lab, name: &str, request: &Request, cores: usize, mirror: Mirror, runs: usize) {
     let broker = BrokerProcess::start_with(lab, &["--private"]);
-    let workers: Vec<_> = (0..cores).map(|i| Worker::start(lab, &broker, &format!("w{i}"), 1)).collect();
+    let (options, title): (&[&str], _) = match mirror {
+        Mirror::On => (&[], format!("{name}, half of it mirrored")),
+        Mirror::Off => (&["--no-mirror"], name.to_owned()),
+    };
+    let workers: Vec<_> = (0..cores).map(|i| Worker::start_with(lab, &broker, &format!("w{i}"), 1, options)).collect();
     broker.await_status(lab, "all workers are there", |status| status["workers"].as_array().map(Vec::len) == Some(cores));
     let runtime = runtime();
     let (grid_file, threads_file) = (lab.path("grid.png"), lab.path("threads.png"));
     let on_grid = |run: usize| runtime.block_on(warm(&broker.clients, request, &grid_file, run));
-    let on_threads = |_| threads::render(request, &threads_file, cores);
+    let on_threads = |_| threads::render(request, &threads_file, cores, mirror);
     // The first of each warms caches and the broker's idea of speeds.
     on_grid(0);
     on_threads(0);
     assert_eq!(fs::read(&grid_file).ok(), fs::read(&threads_file).ok(), "both make the same file");
     let (grid, threads): (Vec<_>, Vec<_>) = (1..=runs).map(|run| (on_grid(run), on_threads(run))).unzip();
     let (grid, threads) = (Spread::of(grid), Spread::of(threads));
-    println!("{name}, warm: grid {grid}, threads {threads}, efficiency {:.1} %", 100.0 * threads.median / grid.median);
+    println!("{title}, warm: grid {grid}, threads {threads}, efficiency {:.1} %", 100.0 * threads.median / grid.median);
     drop(workers);
 }
 

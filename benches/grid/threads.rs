@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     path::Path,
     sync::{
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -16,35 +16,47 @@ use fractally_fractal::{
     colour::{self, Palette},
     kernel::{self, Watch},
     scene::{Scene, Window},
-    strip::{Output, Scratch, render_strip},
+    strip::{Output, Picture, Scratch},
+    symmetry::{self, Kept},
 };
 use fractally_proto::{Layout, Request, StripMeta};
 use num_complex::Complex;
 
-/// Renders into `path` on `count` threads and gives the time that it took.
-pub(crate) fn render(request: &Request, path: &Path, count: usize) -> Duration {
+use crate::Mirror;
+
+/// Renders into `path` on `count` threads and gives the time that it took. With mirrors, a thread takes a strip and the opposite one.
+pub(crate) fn render(request: &Request, path: &Path, count: usize, mirror: Mirror) -> Duration {
     let started = Instant::now();
     let layout = Layout::of(request);
     let out = OutputFile::create(path).expect("the lab can be written");
     let mut file = Assembler::begin(request, out).expect("the file can be written");
-    let next = AtomicU32::new(0);
+    let last = layout.strips() - 1;
+    let work: Vec<Vec<u32>> = match mirror {
+        Mirror::Off => (0..=last).map(|strip| vec![strip]).collect(),
+        Mirror::On => {
+            (0..=last / 2).map(|strip| if strip < last - strip { vec![strip, last - strip] } else { vec![strip] }).collect()
+        }
+    };
+    let next = AtomicUsize::new(0);
     let (finished, strips) = mpsc::sync_channel(64);
     thread::scope(|scope| {
         for _ in 0..count {
             let finished = finished.clone();
-            let next = &next;
+            let (next, work) = (&next, &work);
             scope.spawn(move || {
                 let (scene, palette) = (scene(request), palette(request));
                 let (mut scratch, watch) = (Scratch::new(), Watch::new());
-                loop {
-                    let strip = next.fetch_add(1, Ordering::Relaxed);
-                    if strip >= layout.strips() {
-                        return;
+                let picture = Picture { kernel: kernel::best(), scene: &scene, output: Output::Png(&palette), watch: &watch };
+                while let Some(strips) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let rows = strips.iter().map(|&strip| layout.rows_of(strip)).collect();
+                    let mut kept =
+                        symmetry::Mirror::of(&scene).filter(|_| mirror == Mirror::On).map(|mirror| Kept::new(mirror, rows));
+                    for &strip in strips {
+                        let mut bytes = Vec::new();
+                        let made = picture.strip_into(layout.rows_of(strip), kept.as_mut(), &mut scratch, &mut bytes);
+                        let made = made.expect("nobody cancels");
+                        finished.send((strip, bytes, made.adler32)).expect("the file is still being written");
                     }
-                    let made =
-                        render_strip(kernel::best(), &scene, layout.rows_of(strip), &Output::Png(&palette), &mut scratch, &watch);
-                    let made = made.expect("nobody cancels");
-                    finished.send((strip, made.bytes, made.adler32)).expect("the file is still being written");
                 }
             });
         }

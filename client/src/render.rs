@@ -208,7 +208,7 @@ impl<W: Write, F: FnMut(Event)> Follower<'_, W, F> {
             priority: self.options.priority,
             have: self.file.have(),
             engine: self.engine.clone().filter(|_| self.file.have() > 0),
-            window_bytes: WINDOW_BYTES.max(layout.encoded_len_max(0)),
+            window_bytes: WINDOW_BYTES.max(layout.strip_len_max()),
             request: self.options.request,
         }
     }

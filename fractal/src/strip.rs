@@ -22,6 +22,7 @@ use crate::deflate::{Deflater, STORED_HEADER, STORED_MAX};
 use crate::filter::{sub, up};
 use crate::kernel::{Cancelled, Escapes, Kernel, Lattice, Watch};
 use crate::scene::Scene;
+use crate::symmetry::Kept;
 
 /// Pixels that are painted between two looks at the watch: a millisecond's, or less.
 const PIXELS_PER_LOOK: usize = 1 << 17;
@@ -79,7 +80,8 @@ pub struct Scratch {
     /// A row's colours, and those of the row above.
     row: Vec<u8>,
     above: Vec<u8>,
-    filtered: Vec<u8>,
+    /// Filtered rows, or counts.
+    raw: Vec<u8>,
     deflater: Deflater,
 }
 
@@ -97,9 +99,20 @@ pub const fn encoded_len_max(raw_len: usize) -> usize {
     raw_len + STORED_HEADER * (raw_len / STORED_MAX + 1) + 5
 }
 
-/// Renders the window's rows `rows` and encodes them.
-///
-/// `scene` passes [`Scene::validate`], the rows lie in its window and are at least one, and [`Output::raw_len`] is less than 2^32.
+/// What strips are made of, and by whom.
+#[derive(Clone, Copy)]
+pub struct Picture<'a> {
+    /// Finds the escape times.
+    pub kernel: &'a dyn Kernel,
+    /// Passes [`Scene::validate`].
+    pub scene: &'a Scene,
+    /// What becomes of the escape times.
+    pub output: Output<'a>,
+    /// May stop the work.
+    pub watch: &'a Watch,
+}
+
+/// Renders the window's rows `rows` and encodes them, as [`Picture::strip_into`] does.
 ///
 /// # Errors
 /// [`Cancelled`] within 5 ms of [`Watch::cancel`].
@@ -112,74 +125,119 @@ pub fn render_strip(
     watch: &Watch,
 ) -> Result<Strip, Cancelled> {
     let mut bytes = Vec::new();
-    let Encoded { adler32, raw_len, iterations, .. } =
-        render_strip_into(kernel, scene, rows, output, scratch, watch, &mut bytes)?;
+    let picture = Picture { kernel, scene, output: *output, watch };
+    let Encoded { adler32, raw_len, iterations, .. } = picture.strip_into(rows, None, scratch, &mut bytes)?;
     Ok(Strip { bytes, adler32, raw_len, iterations })
 }
 
-/// Does as [`render_strip`] does, and appends the encoded bytes to `bytes`.
-///
-/// # Errors
-/// [`Cancelled`] within 5 ms of [`Watch::cancel`]; `bytes` is as it was then.
-pub fn render_strip_into(
-    kernel: &dyn Kernel,
-    scene: &Scene,
-    rows: Range<u32>,
-    output: &Output<'_>,
-    scratch: &mut Scratch,
-    watch: &Watch,
-    bytes: &mut Vec<u8>,
-) -> Result<Encoded, Cancelled> {
-    scene.columns_into(&mut scratch.columns);
-    scene.rows_into(rows, &mut scratch.rows);
-    let lattice = Lattice { rule: scene.rule(), columns: &scratch.columns, rows: &scratch.rows };
-    let start = bytes.len();
-    match output {
-        Output::Png(palette) => {
-            let iterations = kernel.escapes(&lattice, watch, &mut scratch.escapes)?;
-            scratch.paint(palette, watch)?;
-            let raw = scratch.filtered.as_slice();
-            scratch.deflater.deflate(raw, bytes, watch).inspect_err(|_| bytes.truncate(start))?;
-            Ok(Encoded { len: bytes.len() - start, adler32: simd_adler32::adler32(&raw), raw_len: raw.len(), iterations })
+impl Picture<'_> {
+    /// Renders the window's rows `rows`, encodes them, and appends the encoded bytes to `bytes`.
+    ///
+    /// The rows are at least one and lie in the window, and their [`Output::raw_len`] is less than 2^32. `kept`, which belongs to
+    /// this picture alone, spares the rows whose mirror images it has, and takes what it wants of the others. The bytes are the
+    /// same without it.
+    ///
+    /// # Errors
+    /// [`Cancelled`] within 5 ms of [`Watch::cancel`]; `bytes` is as it was then.
+    pub fn strip_into(
+        &self,
+        rows: Range<u32>,
+        kept: Option<&mut Kept>,
+        scratch: &mut Scratch,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Encoded, Cancelled> {
+        let Self { kernel, scene, output, watch } = *self;
+        scene.columns_into(&mut scratch.columns);
+        scratch.rows.clear();
+        let spares = |row: &u32| kept.as_deref().is_some_and(|kept| kept.spares(*row, &rows));
+        scratch.rows.extend(rows.clone().filter(|row| !spares(row)).map(|row| scene.y(row)));
+        let lattice = Lattice { rule: scene.rule(), columns: &scratch.columns, rows: &scratch.rows };
+        let start = bytes.len();
+        let (computed, copied) = match output {
+            Output::Png(palette) => {
+                let computed = kernel.escapes(&lattice, watch, &mut scratch.escapes)?;
+                (computed, scratch.paint(rows, palette, watch, kept)?)
+            }
+            Output::Counts => {
+                scratch.escapes.counts.resize(lattice.len(), 0);
+                let computed = kernel.counts(&lattice, watch, &mut scratch.escapes.counts)?;
+                (computed, scratch.write_counts(rows, kept))
+            }
+        };
+        watch.settle(copied, copied)?;
+        let raw = scratch.raw.as_slice();
+        match output {
+            Output::Png(_) => scratch.deflater.deflate(raw, bytes, watch).inspect_err(|_| bytes.truncate(start))?,
+            Output::Counts => bytes.extend_from_slice(raw),
         }
-        Output::Counts => {
-            let counts = &mut scratch.escapes.counts;
-            counts.resize(lattice.len(), 0);
-            let iterations = kernel.counts(&lattice, watch, counts)?;
-            bytes.extend(counts.iter().flat_map(|count| count.to_le_bytes()));
-            let raw = &bytes[start..];
-            Ok(Encoded { len: raw.len(), adler32: simd_adler32::adler32(&raw), raw_len: raw.len(), iterations })
-        }
+        let (len, iterations) = (bytes.len() - start, computed + copied);
+        Ok(Encoded { len, adler32: simd_adler32::adler32(&raw), raw_len: raw.len(), iterations })
     }
 }
 
 impl Scratch {
-    /// Replaces `filtered` by the filtered rows of colours of `escapes`, row by row while each is in the processor's cache.
-    fn paint(&mut self, palette: &Palette, watch: &Watch) -> Result<(), Cancelled> {
+    /// Replaces `raw` by the filtered rows of colours, row by row while each is in the processor's cache: of `escapes`, which has the
+    /// rows that are not spared, and of `kept`. Returns the iterations of the latter.
+    fn paint(
+        &mut self,
+        rows: Range<u32>,
+        palette: &Palette,
+        watch: &Watch,
+        mut kept: Option<&mut Kept>,
+    ) -> Result<u64, Cancelled> {
         let width = self.columns.len();
-        self.filtered.clear();
-        self.filtered.reserve((width * 3 + 1) * self.rows.len());
+        self.raw.clear();
+        self.raw.reserve((width * 3 + 1) * rows.len());
         self.row.resize(width * 3, 0);
         self.above.resize(width * 3, 0);
-        let mut unseen = 0;
-        for j in 0..self.rows.len() {
-            for i in (0..width).step_by(PIXELS_PER_LOOK) {
-                let end = width.min(i + PIXELS_PER_LOOK);
-                unseen += end - i;
-                if unseen >= PIXELS_PER_LOOK {
-                    watch.tick(0)?;
-                    unseen = 0;
+        let (mut unseen, mut copied, mut computed) = (0, 0, 0);
+        for row in rows.clone() {
+            if let Some(kept) = kept.as_deref().filter(|kept| kept.spares(row, &rows)) {
+                copied += kept.mirrored::<3>(row, &mut self.row);
+            } else {
+                for i in (0..width).step_by(PIXELS_PER_LOOK) {
+                    let end = width.min(i + PIXELS_PER_LOOK);
+                    unseen += end - i;
+                    if unseen >= PIXELS_PER_LOOK {
+                        watch.tick(0)?;
+                        unseen = 0;
+                    }
+                    let (points, pixels) = (computed + i..computed + end, i * 3..end * 3);
+                    palette.paint(Points::of(&self.escapes, points), &mut self.row[pixels]);
                 }
-                let (points, pixels) = (j * width + i..j * width + end, i * 3..end * 3);
-                palette.paint(Points::of(&self.escapes, points), &mut self.row[pixels]);
+                if let Some(kept) = kept.as_deref_mut() {
+                    kept.keep(row, &self.row, &self.escapes.counts[computed..computed + width]);
+                }
+                computed += width;
             }
-            match j {
-                0 => sub(&self.row, &mut self.filtered),
-                _ => up(&self.row, &self.above, &mut self.filtered),
+            if row == rows.start {
+                sub(&self.row, &mut self.raw);
+            } else {
+                up(&self.row, &self.above, &mut self.raw);
             }
             std::mem::swap(&mut self.row, &mut self.above);
         }
-        Ok(())
+        Ok(copied)
+    }
+
+    /// Replaces `raw` by the counts of `escapes`, which has the rows that are not spared, and of `kept`. Returns the sum of the latter.
+    fn write_counts(&mut self, rows: Range<u32>, mut kept: Option<&mut Kept>) -> u64 {
+        let width = self.columns.len();
+        self.raw.resize(width * 4 * rows.len(), 0);
+        let mut computed = self.escapes.counts.chunks_exact(width.max(1));
+        let mut copied = 0;
+        for (row, raw) in rows.clone().zip(self.raw.chunks_exact_mut(width.max(1) * 4)) {
+            if let Some(kept) = kept.as_deref().filter(|kept| kept.spares(row, &rows)) {
+                copied += kept.mirrored::<4>(row, raw);
+            } else if let Some(counts) = computed.next() {
+                let (bytes, _) = raw.as_chunks_mut::<4>();
+                bytes.iter_mut().zip(counts).for_each(|(to, count)| *to = count.to_le_bytes());
+                if let Some(kept) = kept.as_deref_mut() {
+                    kept.keep(row, raw, counts);
+                }
+            }
+        }
+        copied
     }
 }
 
@@ -216,11 +274,12 @@ mod tests {
             let left = std::sync::atomic::AtomicU32::new(looks);
             let late = move || left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) == 0;
             let mut bytes = vec![1, 2, 3];
-            let (output, mut scratch) = (Output::Png(&palette), Scratch::new());
-            let made = render_strip_into(&Quick, &scene, 0..1, &output, &mut scratch, &Watch::until(late), &mut bytes);
+            let watch = Watch::until(late);
+            let picture = Picture { kernel: &Quick, scene: &scene, output: Output::Png(&palette), watch: &watch };
+            let made = picture.strip_into(0..1, None, &mut Scratch::new(), &mut bytes);
             (made, bytes)
         };
-        for looks in 0..7 {
+        for looks in 0..8 {
             let (made, bytes) = render(looks);
             assert_eq!((made, bytes.len()), (Err(Cancelled), 3), "after {looks} looks");
         }

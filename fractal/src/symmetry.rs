@@ -10,6 +10,7 @@
 //! Pixels are mirror images where the centre is exactly 0: i + 1/2 - w/2 is exact, changes its sign with i -> w - 1 - i, and so
 //! does every later operation. This is a matter of whole rows: a row read backwards is its mirror's.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use num_complex::Complex;
@@ -52,6 +53,55 @@ impl Mirror {
         // Row r has the mirror sum - r; that is above r from here on, and in the range up to there.
         let start = clamp(self.sum.div_euclid(2) + 1);
         start..clamp(self.sum - i64::from(rows.start) + 1).max(start)
+    }
+}
+
+/// Rows that were rendered, for as long as their mirror images are still to come.
+///
+/// It belongs to one picture and to the rows that are asked for together, from top to bottom. It holds at most half of them, raw.
+#[derive(Debug)]
+pub struct Kept {
+    mirror: Mirror,
+    wanted: Vec<Range<u32>>,
+    /// Where each kept row begins in `bytes`, and the sum of its counts.
+    rows: BTreeMap<u32, (usize, u64)>,
+    bytes: Vec<u8>,
+}
+
+impl Kept {
+    /// Nothing yet, of the rows in `wanted`.
+    #[must_use]
+    pub fn new(mirror: Mirror, wanted: Vec<Range<u32>>) -> Self {
+        Self { mirror, wanted, rows: BTreeMap::new(), bytes: Vec::new() }
+    }
+
+    /// Whether `row` need not be computed: its mirror is kept, or will be, as it lies before it in `strip`.
+    pub(crate) fn spares(&self, row: u32, strip: &Range<u32>) -> bool {
+        let earlier = self.mirror.row(row).filter(|&mirror| mirror < row && self.wants(row));
+        earlier.is_some_and(|mirror| strip.contains(&mirror) || self.rows.contains_key(&mirror))
+    }
+
+    fn wants(&self, row: u32) -> bool {
+        self.wanted.iter().any(|rows| rows.contains(&row))
+    }
+
+    /// Takes a computed row of pixels, if its mirror is still to come.
+    pub(crate) fn keep(&mut self, row: u32, pixels: &[u8], counts: &[u32]) {
+        if self.mirror.row(row).is_some_and(|mirror| mirror > row && self.wants(mirror)) {
+            let sum = counts.iter().copied().map(u64::from).sum();
+            self.rows.insert(row, (self.bytes.len(), sum));
+            self.bytes.extend_from_slice(pixels);
+        }
+    }
+
+    /// Writes the pixels, `N` bytes each, of a row that is spared. Returns the sum of its counts.
+    pub(crate) fn mirrored<const N: usize>(&self, row: u32, pixels: &mut [u8]) -> u64 {
+        let kept = self.mirror.row(row).and_then(|mirror| self.rows.get(&mirror));
+        let &(at, sum) = kept.expect("a row is spared only where its mirror is kept");
+        let (from, _) = self.bytes[at..at + pixels.len()].as_chunks::<N>();
+        let (to, _) = pixels.as_chunks_mut::<N>();
+        to.iter_mut().zip(from.iter().rev()).for_each(|(to, from)| *to = *from);
+        sum
     }
 }
 

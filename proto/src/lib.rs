@@ -24,8 +24,8 @@ pub use ids::{AttemptId, Epoch, JobId, JobKey};
 pub use limits::Limits;
 pub use message::{
     Accepted, Ack, BandFailed, BandFailure, BandProgress, Bye, ByeOk, Cancel, Done, Encoding, ErrorCode, ErrorReport, Failed,
-    Grid, Heartbeat, Hello, Lease, LeaseKind, Message, Priority, Progress, Refused, RowSample, Samples, StripMeta, Strips,
-    Submit, Tile, Welcome, Withdraw, WorkerHello,
+    Grid, Heartbeat, Hello, Lease, LeaseKind, Message, MirrorBand, Priority, Progress, Refused, RowSample, Samples, StripMeta,
+    Strips, Submit, Tile, Welcome, Withdraw, WorkerHello,
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use request::{Colour, Request, Size, Window};

@@ -314,6 +314,24 @@ impl From<Band> for LeaseKind {
     }
 }
 
+/// A second band that goes with a first: its rows are, but for one or two, the mirror images of the first's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirrorBand {
+    /// Names this try in every answer: an attempt as any other.
+    pub attempt: AttemptId,
+    /// Index of the first strip.
+    pub first: u32,
+    /// How many strips.
+    pub strips: u32,
+}
+
+impl MirrorBand {
+    /// Its strips.
+    pub fn band(self) -> Band {
+        Band { first: self.first, strips: self.strips }
+    }
+}
+
 /// LEASE: a worker gets work, and all that it needs to know to do it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lease {
@@ -328,6 +346,9 @@ pub struct Lease {
     pub lease_ms: u32,
     /// What is leased.
     pub kind: LeaseKind,
+    /// Leased with it, on the same credit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorBand>,
     /// The picture.
     pub request: Request,
 }

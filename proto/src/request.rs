@@ -89,6 +89,16 @@ impl Request {
         u64::from(self.window.w) * u64::from(self.window.h)
     }
 
+    /// Whether the drawn part is its own image under z -> -z, row by row read backwards: then half of the rows need no iterations.
+    pub fn is_its_own_half_turn(&self) -> bool {
+        let centred = |first: u32, count: u32, all: u32| 2 * u64::from(first) + u64::from(count) == u64::from(all);
+        let negative_zero = self.c.iter().any(|part| *part == 0.0 && part.is_sign_negative());
+        self.center == [0.0, 0.0]
+            && !negative_zero
+            && centred(self.window.x, self.window.w, self.size.w)
+            && centred(self.window.y, self.window.h, self.size.h)
+    }
+
     /// Checks every field, against what can be drawn at all and against `limits`.
     ///
     /// # Errors

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use fractally_proto::{
     Accepted, Ack, AttemptId, BandFailed, BandFailure, BandProgress, BrokerStatus, Bye, ByeOk, Cancel, Colour, ColourMap,
     DecodeError, Done, Encoding, Epoch, ErrorCode, ErrorReport, Failed, Grid, Heartbeat, Hello, JobId, JobKey, Lease, LeaseKind,
-    Limits, Message, Priority, Progress, Refusal, RefusalCode, Refused, Request, RowSample, Samples, Size, Status, StripMeta,
-    Strips, Submit, Tile, Welcome, Window, Withdraw, WorkerHello, limits,
+    Limits, Message, MirrorBand, Priority, Progress, Refusal, RefusalCode, Refused, Request, RowSample, Samples, Size, Status,
+    StripMeta, Strips, Submit, Tile, Welcome, Window, Withdraw, WorkerHello, limits,
 };
 
 const SPEC: &str = include_str!("../SPEC.md");
@@ -46,7 +46,7 @@ fn examples() -> Vec<Message> {
     let strips = vec![StripMeta(24, 0x06fc_007f)];
     let worker = WorkerHello {
         name: "host:42".into(),
-        engine: "fractally-1".into(),
+        engine: "fractally-2".into(),
         kernel: "scalar".into(),
         threads: 1,
         credit: 2,
@@ -76,12 +76,12 @@ fn examples() -> Vec<Message> {
         }),
         Message::Accepted(Accepted { key, job, strips: 1, rows_per_strip: 2 }),
         Message::Refused(Refused { key, refusal: Refusal::new(RefusalCode::Limit, "size", "9x9 is over the limit") }),
-        Message::Strips(Strips { job, engine: "fractally-1".into(), first: 0, strips: strips.clone() }, counts.clone()),
+        Message::Strips(Strips { job, engine: "fractally-2".into(), first: 0, strips: strips.clone() }, counts.clone()),
         Message::Ack(Ack { job, have: 1 }),
         Message::Progress(Progress { job, rows: 1, workers: 1, workers_all: 2, eta_ms: Some(250) }),
         Message::Done(Done {
             job,
-            engine: "fractally-1".into(),
+            engine: "fractally-2".into(),
             iterations: 126,
             compute_ns: 900,
             elapsed_ms: 3,
@@ -99,6 +99,7 @@ fn examples() -> Vec<Message> {
             priority: Priority::Interactive,
             lease_ms: 10_000,
             kind: LeaseKind::Band { first: 0, strips: 1 },
+            mirror: Some(MirrorBand { attempt: AttemptId(attempt.0 + 1), first: 1, strips: 1 }),
             request: request(),
         }),
         Message::Tile(

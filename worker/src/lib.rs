@@ -58,6 +58,8 @@ pub struct Options {
     pub threads: u32,
     /// What computes.
     pub kernel: Kernel,
+    /// Whether one of two rows that are mirror images is spared, where both belong to one lease. No bit depends on it.
+    pub mirror: bool,
     /// What the worker calls itself.
     pub name: String,
     /// Program and version.

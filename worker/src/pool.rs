@@ -9,11 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fractally_fractal::kernel::{Kernel, Watch};
+use fractally_fractal::kernel::Watch;
 use fractally_proto::{AttemptId, BandProgress, Lease, Priority};
 use tokio::sync::mpsc;
 
-use crate::task::{Bench, Outcome, Product, watch_for};
+use crate::task::{Bench, Engine, Outcome, Product, attempts, parts, watch_for};
 
 /// Threads that work on leases, interactive before batch, first come first served.
 ///
@@ -31,19 +31,32 @@ struct Shared {
 struct Queue {
     /// Waiting leases, in the order in which they are taken.
     waiting: BTreeMap<(Priority, u64), Lease>,
-    /// With the session in which it was leased.
-    running: BTreeMap<AttemptId, (Arc<Watch>, u64)>,
+    running: BTreeMap<AttemptId, Running>,
     arrivals: u64,
     /// Counts sessions, so that an outcome of an old one is known as such.
     session: u64,
     closed: bool,
 }
 
+struct Running {
+    watch: Arc<Watch>,
+    /// The session in which it was leased.
+    session: u64,
+    /// The attempt that names its lease: its own, unless it is a mirror band.
+    lease: AttemptId,
+}
+
 impl Queue {
     /// What runs for this session; what was cancelled with an old one may take a moment to stop.
-    fn current(&self) -> impl Iterator<Item = (&AttemptId, &Watch)> {
-        let of_session = self.running.iter().filter(|(_, (_, session))| *session == self.session);
-        of_session.map(|(attempt, (watch, _))| (attempt, &**watch))
+    fn current(&self) -> impl Iterator<Item = (&AttemptId, &Running)> {
+        self.running.iter().filter(|(_, running)| running.session == self.session)
+    }
+
+    /// Leases that run; one is over with the last of its attempts.
+    fn leases_running(&self) -> usize {
+        self.current()
+            .filter(|(attempt, running)| running.lease == **attempt || !self.running.contains_key(&running.lease))
+            .count()
     }
 }
 
@@ -59,14 +72,14 @@ impl Pool {
     ///
     /// # Errors
     /// The system's, when it gives no more threads.
-    pub(crate) fn start(threads: u32, kernel: &'static dyn Kernel) -> io::Result<(Self, mpsc::UnboundedReceiver<Outcome>)> {
+    pub(crate) fn start(threads: u32, engine: Engine) -> io::Result<(Self, mpsc::UnboundedReceiver<Outcome>)> {
         let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new() });
         // Dropped on an error, it closes the threads that have started.
         let pool = Self { shared };
         let (done, outcomes) = mpsc::unbounded_channel();
         for index in 0..threads {
             let (shared, done) = (Arc::clone(&pool.shared), done.clone());
-            thread::Builder::new().name(format!("kernel-{index}")).spawn(move || work(&shared, &done, kernel))?;
+            thread::Builder::new().name(format!("kernel-{index}")).spawn(move || work(&shared, &done, engine))?;
         }
         Ok((pool, outcomes))
     }
@@ -83,19 +96,18 @@ impl Pool {
     /// Leases held in this session, waiting or running.
     pub(crate) fn len(&self) -> usize {
         let queue = self.shared.queue();
-        queue.waiting.len() + queue.current().count()
+        queue.waiting.len() + queue.leases_running()
     }
 
-    /// Takes a lease back. Returns whether it waited; a running one is told to stop and its outcome says so.
-    pub(crate) fn withdraw(&self, attempt: AttemptId) -> bool {
+    /// Takes a lease back, by any of its attempts. Returns the lease if it waited; a running one is told to stop and its outcomes say so.
+    pub(crate) fn withdraw(&self, attempt: AttemptId) -> Option<Lease> {
         let mut queue = self.shared.queue();
-        if let Some((watch, _)) = queue.running.get(&attempt) {
-            watch.cancel();
-            return false;
+        if let Some(running) = queue.running.get(&attempt) {
+            running.watch.cancel();
+            return None;
         }
-        let before = queue.waiting.len();
-        queue.waiting.retain(|_, lease| lease.attempt != attempt);
-        queue.waiting.len() < before
+        let order = *queue.waiting.iter().find(|(_, lease)| attempts(lease).any(|named| named == attempt))?.0;
+        queue.waiting.remove(&order)
     }
 
     /// Drops everything, so that a new session finds no leases of an old one. Outcomes from before are not
@@ -104,7 +116,7 @@ impl Pool {
         let mut queue = self.shared.queue();
         queue.session += 1;
         queue.waiting.clear();
-        queue.running.values().for_each(|(watch, _)| watch.cancel());
+        queue.running.values().for_each(|running| running.watch.cancel());
     }
 
     /// Whether an outcome belongs to what was pushed since the last [`Self::clear`].
@@ -115,8 +127,8 @@ impl Pool {
     /// How far each held lease is: 0 while it waits.
     pub(crate) fn progress(&self) -> Vec<BandProgress> {
         let queue = self.shared.queue();
-        let running = queue.current().map(|(&attempt, watch)| BandProgress(attempt, watch.iterations() + 1));
-        running.chain(queue.waiting.values().map(|lease| BandProgress(lease.attempt, 0))).collect()
+        let running = queue.current().map(|(&attempt, running)| BandProgress(attempt, running.watch.iterations() + 1));
+        running.chain(queue.waiting.values().flat_map(attempts).map(|attempt| BandProgress(attempt, 0))).collect()
     }
 }
 
@@ -125,25 +137,30 @@ impl Drop for Pool {
         let mut queue = self.shared.queue();
         queue.closed = true;
         queue.waiting.clear();
-        queue.running.values().for_each(|(watch, _)| watch.cancel());
+        queue.running.values().for_each(|running| running.watch.cancel());
         self.shared.wake.notify_all();
     }
 }
 
-fn work(shared: &Shared, done: &mpsc::UnboundedSender<Outcome>, kernel: &'static dyn Kernel) {
-    let mut bench = Bench::new(kernel);
+fn work(shared: &Shared, done: &mpsc::UnboundedSender<Outcome>, engine: Engine) {
+    let mut bench = Bench::new(engine);
     while let Some(Taken { lease, watch, session }) = take(shared) {
-        let started = read_clock();
-        let product = catch_unwind(AssertUnwindSafe(|| bench.make(&lease, &watch)));
-        let product = product.unwrap_or_else(|panic| {
-            // What a panic left in the scratch memory is not trusted.
-            bench = Bench::new(kernel);
-            Product::Crashed(describe(panic.as_ref()))
-        });
-        shared.queue().running.remove(&lease.attempt);
-        let outcome = Outcome { attempt: lease.attempt, session, elapsed: read_clock() - started, product };
-        if done.send(outcome).is_err() {
-            return;
+        let (mut kept, mut goes_on) = (None, true);
+        for (attempt, part) in parts(&lease) {
+            let started = read_clock();
+            // What a first part has failed at, or was stopped at, says nothing of its mirror: that is given back without blame.
+            let make = || if goes_on { bench.make(&lease, part, &mut kept, &watch) } else { Product::Withdrawn };
+            let product = catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|panic| {
+                // What a panic left in the scratch memory is not trusted.
+                bench = Bench::new(engine);
+                Product::Crashed(describe(panic.as_ref()))
+            });
+            goes_on = matches!(product, Product::Strips { .. });
+            shared.queue().running.remove(&attempt);
+            let outcome = Outcome { attempt, session, elapsed: read_clock() - started, product };
+            if done.send(outcome).is_err() {
+                return;
+            }
         }
     }
 }
@@ -164,7 +181,10 @@ fn take(shared: &Shared) -> Option<Taken> {
         if let Some((_, lease)) = queue.waiting.pop_first() {
             let watch = Arc::new(watch_for(&lease));
             let session = queue.session;
-            queue.running.insert(lease.attempt, (Arc::clone(&watch), session));
+            for attempt in attempts(&lease) {
+                let running = Running { watch: Arc::clone(&watch), session, lease: lease.attempt };
+                queue.running.insert(attempt, running);
+            }
             return Some(Taken { lease, watch, session });
         }
         queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -189,7 +209,7 @@ pub(crate) fn as_nanos(elapsed: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use fractally_fractal::kernel;
-    use fractally_proto::{JobId, LeaseKind, Request, Size, Window};
+    use fractally_proto::{Encoding, JobId, LeaseKind, MirrorBand, Request, Size, Window};
 
     use super::*;
 
@@ -200,7 +220,11 @@ mod tests {
         let (c, center) = ([-0.390_540_870_218_399, -0.586_787_907_346_969], [-0.368_684_439, -0.337_745_147]);
         let request = Request { c, center, width: 0.2, size, window: Window::whole(size), iterations, ..Request::default() };
         let kind = LeaseKind::Band { first: 0, strips: 1 };
-        Lease { job: JobId(1), attempt: AttemptId(attempt), priority, lease_ms: 1000, kind, request }
+        Lease { job: JobId(1), attempt: AttemptId(attempt), priority, lease_ms: 1000, kind, mirror: None, request }
+    }
+
+    fn pool(threads: u32) -> io::Result<(Pool, mpsc::UnboundedReceiver<Outcome>)> {
+        Pool::start(threads, Engine { kernel: kernel::best(), mirror: true })
     }
 
     const SHORT: u32 = 10;
@@ -218,14 +242,14 @@ mod tests {
 
     #[test]
     fn interactive_leases_pass_waiting_batch_ones_and_a_withdrawn_one_stops() {
-        let (pool, mut outcomes) = Pool::start(1, kernel::best()).unwrap();
+        let (pool, mut outcomes) = pool(1).unwrap();
         pool.push(lease(1, Priority::Batch, ENDLESS));
         await_running(&pool, 1);
         pool.push(lease(2, Priority::Batch, SHORT));
         pool.push(lease(3, Priority::Interactive, SHORT));
         pool.push(lease(4, Priority::Interactive, SHORT));
         assert_eq!(pool.len(), 4);
-        assert!(!pool.withdraw(AttemptId(1)), "it runs");
+        assert!(pool.withdraw(AttemptId(1)).is_none(), "it runs");
         let order: Vec<_> = (0..4).map(|_| next(&mut outcomes)).collect();
         assert_eq!(order.iter().map(|outcome| outcome.attempt.0).collect::<Vec<_>>(), [1, 3, 4, 2]);
         assert!(matches!(order[0].product, Product::Withdrawn));
@@ -235,20 +259,74 @@ mod tests {
 
     #[test]
     fn a_waiting_lease_is_taken_back_at_once() {
-        let (pool, mut outcomes) = Pool::start(1, kernel::best()).unwrap();
+        let (pool, mut outcomes) = pool(1).unwrap();
         pool.push(lease(1, Priority::Batch, ENDLESS));
         await_running(&pool, 1);
         pool.push(lease(2, Priority::Batch, SHORT));
         assert!(pool.progress().contains(&BandProgress(AttemptId(2), 0)), "it waits");
-        assert!(pool.withdraw(AttemptId(2)));
-        assert!(!pool.withdraw(AttemptId(2)) && !pool.withdraw(AttemptId(99)), "it is not there any more");
+        assert_eq!(pool.withdraw(AttemptId(2)).map(|lease| lease.attempt), Some(AttemptId(2)));
+        assert!(pool.withdraw(AttemptId(2)).is_none() && pool.withdraw(AttemptId(99)).is_none(), "it is not there any more");
         pool.withdraw(AttemptId(1));
         assert_eq!(next(&mut outcomes).attempt, AttemptId(1));
     }
 
+    /// Two opposite strips of a picture that is its own half-turn.
+    fn mirrored(attempt: u64, iterations: u32) -> Lease {
+        let lease = lease(attempt, Priority::Batch, iterations);
+        let size = Size { w: 65_536, h: 4 };
+        let request =
+            Request { center: [0.0, 0.0], size, window: Window::whole(size), encoding: Encoding::Counts, ..lease.request };
+        let mirror = Some(MirrorBand { attempt: AttemptId(attempt + 1), first: 3, strips: 1 });
+        Lease { mirror, request, ..lease }
+    }
+
+    fn strips_of(outcome: Outcome) -> (u64, Vec<u8>, u64) {
+        let attempt = outcome.attempt.0;
+        match outcome.product {
+            Product::Strips { payload, executed, .. } => (attempt, payload.to_vec(), executed),
+            _ => panic!("attempt {attempt} made no strips"),
+        }
+    }
+
+    #[test]
+    fn a_mirror_band_has_an_answer_of_its_own_and_takes_no_iterations() {
+        let (pool, mut outcomes) = pool(1).unwrap();
+        pool.push(mirrored(1, 50));
+        let [first, mirror] = [0, 1].map(|_| strips_of(next(&mut outcomes)));
+        assert_eq!((first.0, mirror.0, mirror.2), (1, 2, 0));
+        assert!(first.2 > 0);
+        assert!(first.1.chunks(4).eq(mirror.1.rchunks(4)), "one is the other read backwards");
+        assert_eq!(pool.len(), 0);
+    }
+
+    #[test]
+    fn without_mirrors_the_same_bytes_are_computed() {
+        let rendered = [true, false].map(|mirror| {
+            let (pool, mut outcomes) = Pool::start(1, Engine { kernel: kernel::best(), mirror }).unwrap();
+            pool.push(mirrored(1, 50));
+            [0, 1].map(|_| strips_of(next(&mut outcomes)))
+        });
+        assert_eq!(rendered[0].each_ref().map(|made| &made.1), rendered[1].each_ref().map(|made| &made.1));
+        assert_eq!(rendered[1][0].2, rendered[1][1].2);
+    }
+
+    #[test]
+    fn whoever_of_the_two_is_withdrawn_both_are_given_back() {
+        for withdrawn in [1, 2] {
+            let (pool, mut outcomes) = pool(1).unwrap();
+            pool.push(mirrored(1, ENDLESS));
+            await_running(&pool, 1);
+            assert_eq!((pool.len(), pool.progress().len()), (1, 2), "one lease, two attempts");
+            assert!(pool.withdraw(AttemptId(withdrawn)).is_none());
+            let given_back = [0, 1].map(|_| next(&mut outcomes));
+            assert!(given_back.iter().all(|outcome| matches!(outcome.product, Product::Withdrawn)));
+            assert_eq!(given_back.map(|outcome| outcome.attempt.0), [1, 2]);
+        }
+    }
+
     #[test]
     fn what_an_old_session_leased_is_not_current() {
-        let (pool, mut outcomes) = Pool::start(2, kernel::best()).unwrap();
+        let (pool, mut outcomes) = pool(2).unwrap();
         pool.push(lease(1, Priority::Batch, ENDLESS));
         await_running(&pool, 1);
         pool.clear();
@@ -261,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_lease_that_makes_no_sense_is_declined() {
-        let (pool, mut outcomes) = Pool::start(1, kernel::best()).unwrap();
+        let (pool, mut outcomes) = pool(1).unwrap();
         let good = lease(1, Priority::Batch, SHORT);
         let wild = [
             Lease { kind: LeaseKind::Band { first: 5, strips: 1 }, ..good.clone() },

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use crate::{
     Options,
     pool::{Pool, read_clock},
-    task::{Outcome, Product},
+    task::{Engine, Outcome, Product, attempts},
 };
 
 /// How long a leaving worker waits for the broker's BYE_OK.
@@ -49,7 +49,8 @@ enum SessionEnd {
 /// Returns why the worker ended.
 pub async fn run(options: Options, stop: impl Future<Output = ()>) -> EndReason {
     tokio::pin!(stop);
-    let (pool, mut outcomes) = match Pool::start(options.threads, options.kernel.0) {
+    let engine = Engine { kernel: options.kernel.0, mirror: options.mirror };
+    let (pool, mut outcomes) = match Pool::start(options.threads, engine) {
         Ok(started) => started,
         Err(error) => return EndReason::NoThreads(options.threads, error),
     };
@@ -170,7 +171,7 @@ impl Session<'_> {
             Message::Lease(lease) => self.on_lease(lease).await,
             Message::Withdraw(Withdraw { attempt }) => {
                 debug!(%attempt, "withdrawn");
-                if self.pool.withdraw(attempt) {
+                for attempt in self.pool.withdraw(attempt).iter().flat_map(attempts) {
                     let outcome = Outcome::unstarted(attempt, Product::Withdrawn);
                     self.link.send(&outcome.into_message()).await?;
                 }
@@ -188,11 +189,16 @@ impl Session<'_> {
         let (attempt, job) = (lease.attempt, lease.job);
         if self.pool.len() >= self.options.credit() as usize {
             let reason = "more leases than the credit allows".to_owned();
-            let outcome = Outcome::unstarted(attempt, Product::Declined(reason));
-            return self.link.send(&outcome.into_message()).await;
+            for attempt in attempts(&lease) {
+                let outcome = Outcome::unstarted(attempt, Product::Declined(reason.clone()));
+                self.link.send(&outcome.into_message()).await?;
+            }
+            return Ok(());
         }
         match lease.kind {
-            LeaseKind::Band { first, strips } => debug!(%job, %attempt, first, strips, "lease"),
+            LeaseKind::Band { first, strips } => {
+                debug!(%job, %attempt, first, strips, mirror = lease.mirror.map(|mirror| mirror.first), "lease");
+            }
             LeaseKind::Probe(_) => debug!(%job, %attempt, "probe"),
         }
         self.pool.push(lease);

@@ -1,6 +1,6 @@
 //! What a lease becomes: encoded strips, or samples.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use bytes::Bytes;
 use fractally_fractal::{
@@ -8,7 +8,8 @@ use fractally_fractal::{
     kernel::{Cancelled, Kernel, Watch},
     probe::{ProbeGrid, ProbeRow, probe},
     scene::{Scene, Window},
-    strip::{Output, Scratch, render_strip_into},
+    strip::{Output, Picture, Scratch},
+    symmetry::{Kept, Mirror},
 };
 use fractally_proto::{
     AttemptId, Band, BandFailed, BandFailure, Colour, Encoding, Grid, Layout, Lease, LeaseKind, Limits, Message, Request,
@@ -70,6 +71,17 @@ impl Outcome {
     }
 }
 
+/// The tries that a lease stands for: its own, and that at the mirror band.
+pub(crate) fn attempts(lease: &Lease) -> impl Iterator<Item = AttemptId> + use<> {
+    [Some(lease.attempt), lease.mirror.map(|mirror| mirror.attempt)].into_iter().flatten()
+}
+
+/// What each of the [`attempts`] asks for.
+pub(crate) fn parts(lease: &Lease) -> impl Iterator<Item = (AttemptId, LeaseKind)> + use<> {
+    let mirror = lease.mirror.map(|mirror| (mirror.attempt, LeaseKind::Band { first: mirror.first, strips: mirror.strips }));
+    [Some((lease.attempt, lease.kind)), mirror].into_iter().flatten()
+}
+
 /// A watch for the work on a lease: a probe's runs out by itself.
 pub(crate) fn watch_for(lease: &Lease) -> Watch {
     match lease.kind {
@@ -81,32 +93,45 @@ pub(crate) fn watch_for(lease: &Lease) -> Watch {
     }
 }
 
-/// One thread's tools: the kernel, its scratch memory, and the palette of the last request.
+/// What a thread computes with.
+#[derive(Clone, Copy)]
+pub(crate) struct Engine {
+    pub(crate) kernel: &'static dyn Kernel,
+    /// Whether rows are spared whose mirror images are rendered under the same lease.
+    pub(crate) mirror: bool,
+}
+
+/// One thread's tools: the engine, its scratch memory, and the palette of the last request.
 pub(crate) struct Bench {
-    kernel: &'static dyn Kernel,
+    engine: Engine,
     scratch: Scratch,
     palette: Option<((Colour, u32), Palette)>,
 }
 
 impl Bench {
-    /// Tools round a kernel.
-    pub(crate) fn new(kernel: &'static dyn Kernel) -> Self {
-        Self { kernel, scratch: Scratch::new(), palette: None }
+    /// Tools round an engine.
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine, scratch: Scratch::new(), palette: None }
     }
 
-    /// Does what the lease asks for. The broker's word is checked as any peer's.
-    pub(crate) fn make(&mut self, lease: &Lease, watch: &Watch) -> Product {
+    /// Does one of the [`parts`] of a lease. The broker's word is checked as any peer's. `kept` is what the parts share: nothing before
+    /// the first.
+    pub(crate) fn make(&mut self, lease: &Lease, part: LeaseKind, kept: &mut Option<Kept>, watch: &Watch) -> Product {
         if let Err(refusal) = lease.request.validate(&Limits::default()) {
             return Product::Declined(refusal.to_string());
         }
         let scene = scene_of(&lease.request);
-        let made = match lease.kind {
-            LeaseKind::Band { first, strips } => {
-                let layout = Layout::of(&lease.request);
-                if first >= layout.strips() || strips == 0 || strips > layout.band_strips_max(first) {
-                    return Product::Declined(format!("strips {first}+{strips} are no band of {} strips", layout.strips()));
+        let layout = Layout::of(&lease.request);
+        let made = match part {
+            LeaseKind::Band { .. } => {
+                let band = match band_of(&layout, part) {
+                    Ok(band) => band,
+                    Err(reason) => return Product::Declined(reason),
+                };
+                if self.engine.mirror && kept.is_none() {
+                    *kept = kept_for(lease, &scene, &layout);
                 }
-                self.make_strips(&lease.request, &scene, layout, Band { first, strips }, watch)
+                self.make_strips(&lease.request, &scene, band.range().map(|strip| layout.rows_of(strip)), kept.as_mut(), watch)
             }
             LeaseKind::Probe(grid) => Ok(self.make_samples(&scene, grid, watch)),
         };
@@ -117,25 +142,24 @@ impl Bench {
         &mut self,
         request: &Request,
         scene: &Scene,
-        layout: Layout,
-        band: Band,
+        rows: impl ExactSizeIterator<Item = Range<u32>>,
+        mut kept: Option<&mut Kept>,
         watch: &Watch,
     ) -> Result<Product, Cancelled> {
-        let mut payload = Vec::new();
-        let mut strips = Vec::with_capacity(band.strips as usize);
-        let mut iterations = 0;
-        for strip in band.range() {
-            let output = match request.encoding {
-                Encoding::Counts => Output::Counts,
-                Encoding::Png => Output::Png(palette_of(&mut self.palette, request)),
-            };
-            let rows = layout.rows_of(strip);
-            let made = render_strip_into(self.kernel, scene, rows, &output, &mut self.scratch, watch, &mut payload)?;
+        let output = match request.encoding {
+            Encoding::Counts => Output::Counts,
+            Encoding::Png => Output::Png(palette_of(&mut self.palette, request)),
+        };
+        let picture = Picture { kernel: self.engine.kernel, scene, output, watch };
+        let before = watch.executed();
+        let (mut payload, mut strips, mut iterations) = (Vec::new(), Vec::with_capacity(rows.len()), 0);
+        for rows in rows {
+            let made = picture.strip_into(rows, kept.as_deref_mut(), &mut self.scratch, &mut payload)?;
             let len = u32::try_from(made.len).expect("a strip fits a frame");
             strips.push(StripMeta(len, made.adler32));
             iterations += made.iterations;
         }
-        Ok(Product::Strips { payload: payload.into(), strips, iterations, executed: watch.executed() })
+        Ok(Product::Strips { payload: payload.into(), strips, iterations, executed: watch.executed() - before })
     }
 
     fn make_samples(&self, scene: &Scene, grid: Grid, watch: &Watch) -> Product {
@@ -146,8 +170,27 @@ impl Bench {
             return Product::Declined(format!("a probe of {sampled} pixels; the limit is {}", limits::PROBE_PIXELS_MAX));
         }
         let row = |ProbeRow { row, iterations, samples }| RowSample { row, pixels: samples, iterations };
-        Product::Samples(probe(self.kernel, scene, grid, watch).into_iter().map(row).collect())
+        Product::Samples(probe(self.engine.kernel, scene, grid, watch).into_iter().map(row).collect())
     }
+}
+
+/// The band that is asked for, if the picture has it.
+fn band_of(layout: &Layout, kind: LeaseKind) -> Result<Band, String> {
+    match kind {
+        LeaseKind::Band { first, strips } => {
+            let fits = first < layout.strips() && strips > 0 && strips <= layout.band_strips_max(first);
+            let no_band = || format!("strips {first}+{strips} are no band of {} strips", layout.strips());
+            fits.then_some(Band { first, strips }).ok_or_else(no_band)
+        }
+        LeaseKind::Probe(_) => Err("a probe is no band".to_owned()),
+    }
+}
+
+/// Room for the rows of a lease whose mirror images belong to it as well, where the picture has a mirror.
+fn kept_for(lease: &Lease, scene: &Scene, layout: &Layout) -> Option<Kept> {
+    let mirror = Mirror::of(scene)?;
+    let bands = parts(lease).filter_map(|(_, kind)| band_of(layout, kind).ok());
+    Some(Kept::new(mirror, bands.map(|band| layout.rows_of_band(band)).collect()))
 }
 
 /// The palette of a request. Bands of one request follow one another, so it is kept.

@@ -43,7 +43,7 @@ impl Core {
         };
         let tried = Try { job: lease.job, band, worker: from, attempt: tile.attempt };
         match self.check_tile(tried, &tile.strips, bytes) {
-            Ok(()) => self.accept_tile(now, tried, tile, payload, out),
+            Ok(()) => self.accept_tile(now, tried, lease.is_mirror, (tile, payload), out),
             Err(wrong) => {
                 out.push(Effect::Release(payload));
                 self.give_back(now, tried, Why::WrongTile(wrong.clone()), true, out);
@@ -81,8 +81,14 @@ impl Core {
         Ok(())
     }
 
-    fn accept_tile(&mut self, now: Duration, tried: Try, tile: Tile, payload: PayloadId, out: &mut Vec<Effect>) {
-        let Try { job: id, band, worker: from, .. } = tried;
+    fn accept_tile(
+        &mut self,
+        now: Duration,
+        Try { job: id, band, worker: from, .. }: Try,
+        is_mirror: bool,
+        (tile, payload): (Tile, PayloadId),
+        out: &mut Vec<Effect>,
+    ) {
         let Some(job) = self.jobs.get(&id) else {
             out.push(Effect::Release(payload));
             return;
@@ -92,9 +98,15 @@ impl Core {
         let iterations = job.cost.credible(pixels, tile.iterations);
         let executed = tile.executed.unwrap_or(iterations).min(iterations);
         let units = job.cost.cost_of_tile(pixels, executed);
-        self.learn_speed(from, units, iterations, tile.compute_ns);
+        self.count_tile(from, iterations);
+        // A mirror tells nothing of the rows beside it, nor how fast its worker iterates.
+        if !is_mirror {
+            self.learn_speed(from, units, iterations, tile.compute_ns);
+        }
         self.change(id, |job| {
-            job.cost.learn_from_tile(pixels, executed);
+            if !is_mirror {
+                job.cost.learn_from_tile(pixels, executed);
+            }
             job.totals.iterations = job.totals.iterations.saturating_add(iterations);
             job.totals.compute_ns = job.totals.compute_ns.saturating_add(tile.compute_ns);
             job.totals.bands += 1;
@@ -105,10 +117,15 @@ impl Core {
         self.touch(now, id);
     }
 
+    fn count_tile(&mut self, from: WorkerId, iterations: u64) {
+        if let Some(worker) = self.workers.get_mut(&from) {
+            worker.bands_done += 1;
+            worker.iterations = worker.iterations.saturating_add(iterations);
+        }
+    }
+
     fn learn_speed(&mut self, from: WorkerId, units: f64, iterations: u64, compute_ns: u64) {
         let Some(worker) = self.workers.get_mut(&from) else { return };
-        worker.bands_done += 1;
-        worker.iterations = worker.iterations.saturating_add(iterations);
         let speed = speed_after(worker.speed, units, compute_ns);
         if let Some(speed) = speed {
             self.fleet.set_speed(worker.kind, worker.speed, speed);

@@ -82,6 +82,11 @@ impl CostModel {
         cost.max(1.0)
     }
 
+    /// Units of `rows` whose pixels need no iterations.
+    pub(crate) fn cost_of_pixels(&self, rows: Range<u32>) -> f64 {
+        self.uniform(0.0, &rows)
+    }
+
     /// Units that a rendered tile took.
     pub(crate) fn cost_of_tile(&self, pixels: u64, iterations: u64) -> f64 {
         self.credible(pixels, iterations) as f64 + pixels as f64 * per_pixel(self.encoding)

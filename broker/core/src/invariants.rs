@@ -35,8 +35,8 @@ impl Core {
     fn check_leases(&self) {
         let mut living = BTreeMap::new();
         for (&id, worker) in &self.workers {
-            let (held, credit) = (worker.leases.len(), worker.about.credit);
-            assert!(held <= credit as usize, "worker {id} holds {held} bands with a credit of {credit}");
+            let (held, credit) = (worker.credit_used(), worker.about.credit);
+            assert!(held <= u64::from(credit), "worker {id} holds {held} bands with a credit of {credit}");
             for (&attempt, Held { job, what, fenced, .. }) in &worker.leases {
                 if !fenced {
                     living.insert((*job, attempt), (id, *what));
@@ -134,19 +134,26 @@ fn strip_len(job: &Job, strip: u32) -> u32 {
 /// Every strip is in exactly one place, and the places are what the counts say.
 fn check_strips(id: JobId, job: &Job) {
     let strips = job.layout.strips();
-    assert!(job.start <= job.acked && job.acked <= job.uncut && job.uncut <= strips, "job {id}: where it is");
+    let uncut = &job.uncut;
+    assert!(
+        job.start <= job.acked && (uncut.is_empty() || job.acked <= uncut.start) && uncut.end <= strips,
+        "job {id}: where it is"
+    );
+    assert!(!job.mirrors || uncut.start == strips - uncut.end, "job {id}: what is uncut is not its own mirror");
     let waiting = job.waiting.values().map(|work| ("waiting", work.band));
     let leased = job.leased.values().map(|leased| ("leased", leased.work.band));
     let arrived = job.arrived.values().map(|tile| ("arrived", tile.band));
     let mut places: Vec<_> = waiting.chain(leased).chain(arrived).collect();
     places.sort_unstable_by_key(|(_, band)| *band);
     let mut next = job.acked;
+    let past_uncut = |strip: u32| if strip == uncut.start { uncut.end } else { strip };
     for (rank, &(place, band)) in places.iter().enumerate() {
         let acknowledged_partly = rank == 0 && place == "arrived" && band.first < next && next < band.end();
-        assert!(band.first == next || acknowledged_partly, "job {id}: strip {next} is nowhere or twice: {places:?}");
+        let is_next = band.first == next || band.first == past_uncut(next);
+        assert!(is_next || acknowledged_partly, "job {id}: strip {next} is nowhere or twice: {places:?}");
         next = band.end();
     }
-    assert_eq!(next, job.uncut, "job {id}: the first uncut strip, {places:?}");
+    assert_eq!(past_uncut(next), strips, "job {id}: the strips after the last, {places:?}");
     let rows: u32 = job
         .arrived
         .values()

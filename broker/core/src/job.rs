@@ -1,8 +1,8 @@
 //! One job: where each of its strips is, what is reserved for them, and who takes them.
 //!
 //! Invariants, checked by `invariants`:
-//! - every strip is in exactly one of uncut, waiting, leased, arrived, acknowledged; all before `acked` are acknowledged, all from
-//!   `uncut` on are uncut;
+//! - every strip is in exactly one of uncut, waiting, leased, arrived, acknowledged; all before `acked` are acknowledged, those in
+//!   `uncut` are uncut;
 //! - `reserved` is the worst case of every leased band plus what the arrived, unacknowledged strips really take;
 //! - `reserved` is at most the reorder bound plus one band: [`Job::room`].
 //!
@@ -21,6 +21,8 @@ use crate::{ClientId, Core, PayloadId, WorkerId, cost::CostModel};
 
 /// Unacknowledged STRIPS messages that a client has at the most.
 pub(crate) const MESSAGES_MAX: usize = 64;
+/// Units of work in one unit of service.
+const UNITS_PER_SERVICE: f64 = 1024.0;
 /// The largest window that a client gets, unless one strip is larger.
 const WINDOW_MAX: u64 = 16 << 20;
 
@@ -38,8 +40,10 @@ pub(crate) struct Job {
     pub(crate) start: u32,
     /// Strips acknowledged, counted from the top.
     pub(crate) acked: u32,
-    /// The first strip that was never in a band.
-    pub(crate) uncut: u32,
+    /// The strips that were never in a band. They are cut from the top; with `mirrors`, from both ends alike.
+    pub(crate) uncut: Range<u32>,
+    /// Whether a band and its mirror are one piece of work.
+    pub(crate) mirrors: bool,
     /// Strips delivered to anybody, counted from the top.
     pub(crate) reach: u32,
     /// Bands given back, by first strip.
@@ -66,6 +70,13 @@ pub(crate) struct Job {
 pub(crate) struct Work {
     pub(crate) band: Band,
     pub(crate) failed_on: Vec<WorkerId>,
+}
+
+impl Work {
+    /// A band that nobody had yet.
+    pub(crate) fn new(band: Band) -> Self {
+        Self { band, failed_on: Vec::new() }
+    }
 }
 
 #[derive(Debug)]
@@ -160,7 +171,7 @@ impl Arrived {
 impl Job {
     /// The largest encoded strip.
     pub(crate) fn strip_bytes_max(layout: &Layout) -> u64 {
-        layout.encoded_len_max(0)
+        layout.strip_len_max()
     }
 
     /// The largest tile of one band.
@@ -212,19 +223,42 @@ impl Job {
         }
         let (first, bytes) = match self.waiting.first_key_value() {
             Some((&first, work)) => (first, self.layout.tile_len_max(work.band)),
-            None if self.uncut < self.layout.strips() => (self.uncut, self.layout.encoded_len_max(self.uncut)),
+            None if !self.uncut.is_empty() => (self.uncut.start, self.cut_bytes_min()),
             None => return false,
         };
         self.is_head(first) || bytes <= self.room(reorder_bytes_max)
     }
 
-    /// Cuts the next band from the uncut rows: as many strips as cost at most `units` and take at most `room` bytes, at least one.
-    pub(crate) fn cut(&self, units: f64, room: u64) -> Band {
-        let first = self.uncut;
-        let strips_max = self.layout.band_strips_max(first);
+    /// Whether a job of this layout can be cut from both ends: half of the picture then waits for the other half, and may take three
+    /// quarters of what may wait at all.
+    pub(crate) fn may_mirror(request: &Request, layout: &Layout, reorder_bytes_max: u64) -> bool {
+        let room = reorder_bytes_max.saturating_sub(Self::window_max(layout, reorder_bytes_max));
+        request.is_its_own_half_turn() && u64::from(layout.strips() / 2) * layout.strip_len_max() <= room / 4 * 3
+    }
+
+    /// Bytes that the smallest cut can take.
+    pub(crate) fn cut_bytes_min(&self) -> u64 {
+        let first = Band { first: self.uncut.start, strips: 1 };
+        self.layout.tile_len_max(first) + self.mirror_of(first).map_or(0, |mirror| self.layout.tile_len_max(mirror))
+    }
+
+    /// The uncut band that is the mirror of an uncut one at the top.
+    fn mirror_of(&self, band: Band) -> Option<Band> {
+        let fits = self.mirrors && band.strips <= (self.uncut.end - self.uncut.start) / 2;
+        fits.then(|| self.layout.opposite(band))
+    }
+
+    /// The next band from the uncut rows, and its mirror where that is part of the work: as many strips as cost at most `units` and
+    /// take at most `room` bytes, at least one; without the mirror where not even that fits.
+    pub(crate) fn cut(&self, units: f64, room: u64) -> (Band, Option<Band>) {
+        let first = self.uncut.start;
+        let uncut = self.uncut.end - first;
+        let strips_max = self.layout.band_strips_max(first).min(if self.mirrors { uncut / 2 } else { uncut }).max(1);
         let fits = |strips: u32| {
             let band = Band { first, strips };
-            self.layout.tile_len_max(band) <= room && self.cost.cost(self.layout.rows_of_band(band)) <= units
+            let mirror = self.mirror_of(band);
+            let bytes = self.layout.tile_len_max(band) + mirror.map_or(0, |mirror| self.layout.tile_len_max(mirror));
+            bytes <= room && self.cost_of(band, mirror) <= units
         };
         // Both bounds only grow with the band, so the largest that fits is found by halving.
         let (mut strips, mut too_many) = (1, strips_max + 1);
@@ -232,14 +266,36 @@ impl Job {
             let middle = strips.midpoint(too_many);
             if fits(middle) { strips = middle } else { too_many = middle }
         }
-        Band { first, strips }
+        let band = Band { first, strips };
+        (band, self.mirror_of(band).filter(|_| self.cut_bytes_min() <= room))
+    }
+
+    /// Units of a band and of its mirror, whose rows need no iterations.
+    pub(crate) fn cost_of(&self, band: Band, mirror: Option<Band>) -> f64 {
+        let spared = |mirror: Band| self.cost.cost_of_pixels(self.layout.rows_of_band(mirror));
+        self.cost.cost(self.layout.rows_of_band(band)) + mirror.map_or(0.0, spared)
+    }
+
+    /// Takes a band that was cut, and its mirror, off the uncut strips.
+    pub(crate) fn take_cut(&mut self, band: Band, mirror: Option<Band>) {
+        self.uncut.start = band.end();
+        match mirror {
+            Some(mirror) => self.uncut.end = mirror.first,
+            // What is left is not its own mirror any more.
+            None => self.mirrors = false,
+        }
+    }
+
+    /// Counts work that is leased.
+    pub(crate) fn serve(&mut self, band: Band, mirror: Option<Band>) {
+        let service = crate::whole(self.cost_of(band, mirror) / UNITS_PER_SERVICE).max(1);
+        self.service = self.service.saturating_add(service);
     }
 
     /// uncut or waiting -> leased
     pub(crate) fn lease(&mut self, work: Work, worker: WorkerId, attempt: AttemptId) {
         let band = work.band;
         self.waiting.remove(&band.first);
-        self.uncut = self.uncut.max(band.end());
         self.reserved += self.layout.tile_len_max(band);
         self.totals.attempts += 1;
         self.leased.insert(band.first, Leased { work, worker, attempt });
@@ -333,8 +389,13 @@ impl Job {
     /// Units of the strips that no worker has been given, or all that are not rendered.
     pub(crate) fn cost_left(&self, with_leased: bool) -> f64 {
         let of = |band: Band| self.cost.cost(self.layout.rows_of_band(band));
-        let uncut = Band { first: self.uncut, strips: self.layout.strips() - self.uncut };
-        let uncut = if uncut.strips == 0 { 0.0 } else { of(uncut) };
+        let uncut = self.layout.rows_before(self.uncut.start)..self.layout.rows_before(self.uncut.end);
+        let middle = uncut.start.midpoint(uncut.end);
+        let uncut = match self.mirrors {
+            _ if uncut.is_empty() => 0.0,
+            true => self.cost.cost(uncut.start..middle) + self.cost.cost_of_pixels(middle..uncut.end),
+            false => self.cost.cost(uncut),
+        };
         let waiting: f64 = self.waiting.values().map(|work| of(work.band)).sum();
         let leased: f64 = if with_leased { self.leased.values().map(|leased| of(leased.work.band)).sum() } else { 0.0 };
         uncut + waiting + leased
@@ -342,7 +403,11 @@ impl Job {
 
     /// Units of the whole picture, or what is drawn of it in this life.
     pub(crate) fn cost_total(&self) -> f64 {
-        self.cost.cost(self.layout.rows_before(self.start)..self.layout.rows())
+        let (start, rows) = (self.layout.rows_before(self.start), self.layout.rows());
+        match self.mirrors {
+            true => self.cost.cost(start..start.midpoint(rows)) + self.cost.cost_of_pixels(start.midpoint(rows)..rows),
+            false => self.cost.cost(start..rows),
+        }
     }
 
     /// Whether predictions rest on measurement. Until the probe is back, tiles tell of the first rows only.

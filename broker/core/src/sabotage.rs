@@ -68,6 +68,8 @@ mod bugs {
         GraceForgotten,
         /// The bands of a job that ended are not withdrawn, but stay leased.
         EndedJobsLeasesForgotten,
+        /// The mirror of a band is leased to a worker, and its job does not know.
+        MirrorNotLeased,
         /// A tile with a strip missing is taken.
         TileNotChecked,
     }

@@ -6,7 +6,7 @@
 
 use std::{ops::Bound, time::Duration};
 
-use fractally_proto::{AttemptId, Band, Grid, JobId, Lease, LeaseKind, Message};
+use fractally_proto::{AttemptId, Band, Grid, JobId, Lease, LeaseKind, Message, MirrorBand};
 
 use crate::{
     Core, Effect, WorkerId,
@@ -14,7 +14,7 @@ use crate::{
     fleet::Crew,
     job::{Job, Probe, Work},
     timers::Timer,
-    workers::Held,
+    workers::{Held, What},
 };
 
 /// Bands in the rest of a job, per thread.
@@ -27,13 +27,14 @@ const BAND_NS_MIN: f64 = 1e6;
 const BAND_NS_MIN_PER_THREAD: f64 = 50e3;
 /// No band is larger, nanoseconds.
 const BAND_NS_MAX: f64 = 1e9;
-/// Units of work in one unit of service.
-const UNITS_PER_SERVICE: f64 = 1024.0;
 
 /// The next thing to lease.
 enum Pick {
     Probe(Grid),
-    Band(Work),
+    /// One that was given back.
+    Again(Work),
+    /// One that nobody had yet, with its mirror.
+    Cut(Band, Option<Band>),
 }
 
 impl Core {
@@ -44,7 +45,8 @@ impl Core {
             let Some(&turn) = self.turns.range((after, Bound::Unbounded)).next() else { return };
             match self.pick(turn.job) {
                 Some((worker, Pick::Probe(grid))) => self.lease_probe(now, turn.job, worker, grid, out),
-                Some((worker, Pick::Band(work))) => self.lease_band(now, turn.job, worker, work, out),
+                Some((worker, Pick::Again(work))) => self.lease_again(now, turn.job, worker, work, out),
+                Some((worker, Pick::Cut(band, mirror))) => self.lease_cut(now, turn.job, worker, (band, mirror), out),
                 None => after = Bound::Excluded(turn),
             }
         }
@@ -65,16 +67,16 @@ impl Core {
                 return None;
             }
             if let Some(worker) = self.taker(job, engine, work) {
-                return Some((worker, Pick::Band(work.clone())));
+                return Some((worker, Pick::Again(work.clone())));
             }
         }
-        if job.uncut == job.layout.strips() || !fits(job.uncut, job.layout.encoded_len_max(job.uncut)) {
+        if job.uncut.is_empty() || !fits(job.uncut.start, job.cut_bytes_min()) {
             return None;
         }
         let worker = self.fleet.idlest(engine, encoding, |_| true)?;
         let crew = self.fleet.crew(engine, encoding);
-        let band = job.cut(band_units(job, crew, self.workers.get(&worker)?.speed), room);
-        Some((worker, Pick::Band(Work { band, failed_on: Vec::new() })))
+        let (band, mirror) = job.cut(band_units(job, crew, self.workers.get(&worker)?.speed), room);
+        Some((worker, Pick::Cut(band, mirror)))
     }
 
     /// Who takes a band that was given back: nobody on whom it failed, unless there is nobody else.
@@ -90,33 +92,69 @@ impl Core {
         if others { None } else { self.fleet.idlest(engine, encoding, |_| true) }
     }
 
-    fn lease_band(&mut self, now: Duration, id: JobId, worker: WorkerId, work: Work, out: &mut Vec<Effect>) {
+    fn lease_again(&mut self, now: Duration, id: JobId, worker: WorkerId, work: Work, out: &mut Vec<Effect>) {
         let band = work.band;
         let attempt = self.next_attempt();
         self.change(id, |job| {
-            let units = job.cost.cost(job.layout.rows_of_band(band));
-            job.service = job.service.saturating_add(crate::whole(units / UNITS_PER_SERVICE).max(1));
+            job.serve(band, None);
             job.lease(work, worker, attempt);
         });
-        self.hold(now, worker, attempt, id, band.into(), out);
+        self.hold(now, worker, id, (attempt, band.into()), None, out);
+    }
+
+    /// Each of the two is a lease of its own in all that follows; only their work and their credit are shared.
+    fn lease_cut(
+        &mut self,
+        now: Duration,
+        id: JobId,
+        worker: WorkerId,
+        (band, mirror): (Band, Option<Band>),
+        out: &mut Vec<Effect>,
+    ) {
+        let attempt = self.next_attempt();
+        let mirror_band = mirror.map(|mirror| {
+            let attempt = self.next_attempt();
+            MirrorBand { attempt, first: mirror.first, strips: mirror.strips }
+        });
+        self.change(id, |job| {
+            job.serve(band, mirror);
+            job.take_cut(band, mirror);
+            job.lease(Work::new(band), worker, attempt);
+            if let Some(mirror) = mirror_band.filter(|_| !sabotage!(MirrorNotLeased)) {
+                job.lease(Work::new(mirror.band()), worker, mirror.attempt);
+            }
+        });
+        self.hold(now, worker, id, (attempt, band.into()), mirror_band, out);
     }
 
     fn lease_probe(&mut self, now: Duration, id: JobId, worker: WorkerId, grid: Grid, out: &mut Vec<Effect>) {
         let attempt = self.next_attempt();
         self.change(id, |job| job.probe = Probe::Leased(worker, attempt));
-        self.hold(now, worker, attempt, id, LeaseKind::Probe(grid), out);
+        self.hold(now, worker, id, (attempt, LeaseKind::Probe(grid)), None, out);
     }
 
     /// A worker holds something from now on.
-    fn hold(&mut self, now: Duration, to: WorkerId, attempt: AttemptId, id: JobId, kind: LeaseKind, out: &mut Vec<Effect>) {
+    fn hold(
+        &mut self,
+        now: Duration,
+        to: WorkerId,
+        id: JobId,
+        (attempt, kind): (AttemptId, LeaseKind),
+        mirror: Option<MirrorBand>,
+        out: &mut Vec<Effect>,
+    ) {
         let worker = self.workers.get_mut(&to).expect("a worker with credit is connected");
         let job = self.jobs.get_mut(&id).expect("a job that wants workers lives");
         if job.engine.is_none() {
             job.engine = Some(self.fleet.engine(worker.kind).to_owned());
         }
-        worker.leases.insert(attempt, Held { job: id, what: kind.into(), renewed: now, progress: 0, fenced: false });
+        let held = Held { job: id, what: kind.into(), renewed: now, progress: 0, fenced: false, is_mirror: false };
+        worker.leases.insert(attempt, held);
+        if let Some(mirror) = mirror {
+            worker.leases.insert(mirror.attempt, Held { what: What::Band(mirror.band()), is_mirror: true, ..held });
+        }
         let lease_ms = u32::try_from(self.config.lease.as_millis()).unwrap_or(u32::MAX);
-        let lease = Lease { job: id, attempt, priority: job.priority, lease_ms, kind, request: job.request };
+        let lease = Lease { job: id, attempt, priority: job.priority, lease_ms, kind, mirror, request: job.request };
         out.push(Effect::ToWorker(to, Message::Lease(lease)));
         worker.rank(to, &mut self.fleet);
         self.timers.arm(Timer::Worker(to), now.saturating_add(self.config.lease));

@@ -47,6 +47,8 @@ pub(crate) struct Held {
     pub(crate) renewed: Duration,
     pub(crate) progress: u64,
     pub(crate) fenced: bool,
+    /// Whether it is the mirror of another, and takes no credit of its own.
+    pub(crate) is_mirror: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,12 +69,18 @@ impl From<LeaseKind> for What {
 impl Worker {
     /// Tells the fleet how loaded it is, or that it has no credit.
     pub(crate) fn rank(&mut self, id: WorkerId, fleet: &mut Fleet) {
-        let held = self.leases.len() as u64;
+        let held = self.credit_used();
         let load = (held < u64::from(self.about.credit)).then(|| (held << 20) / u64::from(self.about.threads));
         if load != self.load {
             fleet.set_load(self.kind, id, self.load, load);
             self.load = load;
         }
+    }
+
+    /// Bands that it holds; a band and its mirror are one, whichever of them is left.
+    pub(crate) fn credit_used(&self) -> u64 {
+        let mirrors = self.leases.values().filter(|held| held.is_mirror).count();
+        mirrors.max(self.leases.len() - mirrors) as u64
     }
 
     /// Whether all its credit hangs on answers that may never come.
@@ -279,8 +287,10 @@ impl Core {
         self.fleet.leave(worker.kind, worker.about.threads, worker.speed);
         let living: Vec<_> = worker.leases.iter().filter(|(_, held)| !held.fenced).collect();
         out.push(Effect::Note(Note::WorkerGone { worker: id, why: why.clone(), bands: living.len() }));
-        for (rank, (&attempt, held)) in living.into_iter().enumerate() {
-            let blamed = vanished && rank < worker.about.threads as usize;
+        let mut running = worker.about.threads;
+        for (&attempt, held) in living {
+            let blamed = vanished && !held.is_mirror && running > 0;
+            running -= u32::from(blamed);
             match held.what {
                 What::Band(_) if sabotage!(DeadWorkersBandsForgotten) => {}
                 What::Band(band) => {

@@ -85,8 +85,14 @@ pub fn lasting_ports() -> [String; 2] {
 impl Worker {
     /// Starts a worker of `threads` threads for a broker.
     pub fn start(lab: &Lab, broker: &Broker, name: &str, threads: u32) -> Self {
+        Self::start_with(lab, broker, name, threads, &[])
+    }
+
+    /// Starts a worker of `threads` threads for a broker, with these options.
+    pub fn start_with(lab: &Lab, broker: &Broker, name: &str, threads: u32, options: &[&str]) -> Self {
         let threads = threads.to_string();
-        let command = lab.command(["worker", "--broker", &broker.workers, "--threads", &threads, "--name", name]);
+        let always = ["worker", "--broker", &broker.workers, "--threads", &threads, "--name", name];
+        let command = lab.command(always.iter().chain(options));
         Self { process: lab.start(command), name: name.to_owned() }
     }
 

@@ -4,6 +4,7 @@
 mod delivery;
 mod failures;
 mod leases;
+mod mirrors;
 mod peers;
 mod scheduling;
 mod submits;
@@ -29,10 +30,12 @@ struct Grid {
     leased: Vec<(WorkerId, Lease)>,
 }
 
-/// A picture of `strips` strips of one row and exactly 262,144 bytes each, too small for a probe up to eight of them.
+/// A picture of `strips` strips of one row and exactly 262,144 bytes each, too small for a probe up to eight of them. It is not its own
+/// mirror image.
 fn picture(strips: u32) -> Request {
-    let size = Size { w: 65_536, h: strips };
-    Request { size, window: Window::whole(size), encoding: Encoding::Counts, iterations: 100_000, ..Request::default() }
+    let (size, center) = (Size { w: 65_536, h: strips }, [0.1, 0.0]);
+    let window = Window::whole(size);
+    Request { size, window, center, encoding: Encoding::Counts, iterations: 100_000, ..Request::default() }
 }
 
 /// Bytes of a strip of [`picture`] at the most.

@@ -171,9 +171,10 @@ fn job_plan(rng: &mut Rng, number: u32, may_be_poisoned: bool) -> JobPlan {
     let size = |h| Size { w, h };
     let of = |h| Request { size: size(h), window: Window::whole(size(h)), encoding, iterations: 20_000, ..Request::default() };
     let rows_per_strip = Layout::of(&of(1000)).rows_per_strip();
-    // The last strip is shorter, where strips have several rows.
-    let request = Request { c: [f64::from(number), 0.0], ..of(rows_per_strip * strips - rows_per_strip / 2) };
-    let largest = Layout::of(&request).encoded_len_max(0);
+    // The first and the last strip are shorter, where strips have several rows. Half of the pictures are their own mirror images.
+    let center = [rng.pick(&[0.0, 0.5]), 0.0];
+    let request = Request { c: [f64::from(number), 0.0], center, ..of(rows_per_strip * strips - rows_per_strip / 2) };
+    let largest = Layout::of(&request).strip_len_max();
     let mut key = [0; 16];
     key[..4].copy_from_slice(&number.to_le_bytes());
     JobPlan {

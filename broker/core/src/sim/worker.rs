@@ -33,6 +33,8 @@ pub(super) struct Task {
     pub(super) lease: Lease,
     pub(super) runs_since: Option<Duration>,
     pub(super) progress: u64,
+    /// A worker that knows of no mirrors: it renders such a band as any other.
+    pub(super) is_mirror: bool,
 }
 
 impl Worker {
@@ -116,14 +118,22 @@ impl World {
     }
 
     pub(super) fn worker_is_leased(&mut self, link: usize, index: usize, lease: Lease) {
-        self.tally.leases += u64::from(matches!(lease.kind, LeaseKind::Band { .. }));
+        self.tally.leases += u64::from(matches!(lease.kind, LeaseKind::Band { .. })) + u64::from(lease.mirror.is_some());
+        self.tally.mirrors += u64::from(lease.mirror.is_some());
         let worker = &mut self.workers[index];
-        assert!(worker.tasks.len() < worker.plan.credit as usize, "a worker is leased more than its credit");
+        let mirrors = worker.tasks.iter().filter(|task| task.is_mirror).count();
+        let used = mirrors.max(worker.tasks.len() - mirrors);
+        assert!(used < worker.plan.credit as usize, "a worker is leased more than its credit");
         assert!(worker.plan.encodings.contains(&lease.request.encoding), "a worker is leased what it cannot encode");
+        let mirror = lease.mirror.map(|mirror| Lease { attempt: mirror.attempt, kind: mirror.band().into(), ..lease.clone() });
         if std::mem::take(&mut worker.declines) {
-            return self.give_up(index, lease.attempt, BandFailure::Declined);
+            self.give_up(index, lease.attempt, BandFailure::Declined);
+        } else {
+            worker.tasks.push(Task { lease, runs_since: None, progress: 0, is_mirror: false });
         }
-        worker.tasks.push(Task { lease, runs_since: None, progress: 0 });
+        if let Some(lease) = mirror {
+            self.workers[index].tasks.push(Task { lease, runs_since: None, progress: 0, is_mirror: true });
+        }
         self.run_tasks(link, index);
     }
 

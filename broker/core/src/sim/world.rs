@@ -28,6 +28,8 @@ pub(super) struct Tally {
     pub(super) jobs: u64,
     pub(super) jobs_failed: u64,
     pub(super) leases: u64,
+    /// Bands that were leased as the mirrors of others.
+    pub(super) mirrors: u64,
     pub(super) faults: u64,
     /// Bands that were tried and not rendered.
     pub(super) incidents: u64,
@@ -42,6 +44,7 @@ impl AddAssign for Tally {
         self.jobs += other.jobs;
         self.jobs_failed += other.jobs_failed;
         self.leases += other.leases;
+        self.mirrors += other.mirrors;
         self.faults += other.faults;
         self.incidents += other.incidents;
         self.unlucky_jobs += other.unlucky_jobs;
