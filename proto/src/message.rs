@@ -420,6 +420,9 @@ pub struct BandFailed {
 pub struct Withdraw {
     /// The attempt.
     pub attempt: AttemptId,
+    /// Somebody else could begin it at once: give it back if nobody has begun it here, else go on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub if_waiting: bool,
 }
 
 /// Everything that can be said, payloads included.

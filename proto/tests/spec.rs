@@ -108,7 +108,7 @@ fn examples() -> Vec<Message> {
         ),
         Message::Samples(Samples { attempt, compute_ns: 100 }, RowSample::encode(&[sample])),
         Message::BandFailed(BandFailed { attempt, failure: BandFailure::Declined, reason: "no room".into() }),
-        Message::Withdraw(Withdraw { attempt }),
+        Message::Withdraw(Withdraw { attempt, if_waiting: true }),
     ]
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use fractally_fractal::kernel::Watch;
-use fractally_proto::{AttemptId, BandProgress, Lease, Priority};
+use fractally_proto::{AttemptId, BandProgress, Lease, Priority, Withdraw};
 use tokio::sync::mpsc;
 
 use crate::task::{Bench, Engine, Outcome, Product, attempts, parts, watch_for};
@@ -99,11 +99,14 @@ impl Pool {
         queue.waiting.len() + queue.leases_running()
     }
 
-    /// Takes a lease back, by any of its attempts. Returns the lease if it waited; a running one is told to stop and its outcomes say so.
-    pub(crate) fn withdraw(&self, attempt: AttemptId) -> Option<Lease> {
+    /// Takes a lease back, by any of its attempts. Returns the lease if it waited; a running one is told to stop and its outcomes say so,
+    /// unless only a waiting one was meant.
+    pub(crate) fn withdraw(&self, Withdraw { attempt, if_waiting }: Withdraw) -> Option<Lease> {
         let mut queue = self.shared.queue();
         if let Some(running) = queue.running.get(&attempt) {
-            running.watch.cancel();
+            if !if_waiting {
+                running.watch.cancel();
+            }
             return None;
         }
         let order = *queue.waiting.iter().find(|(_, lease)| attempts(lease).any(|named| named == attempt))?.0;
@@ -227,6 +230,10 @@ mod tests {
         Pool::start(threads, Engine { kernel: kernel::best(), mirror: true })
     }
 
+    fn now(attempt: u64) -> Withdraw {
+        Withdraw { attempt: AttemptId(attempt), if_waiting: false }
+    }
+
     const SHORT: u32 = 10;
     const ENDLESS: u32 = 1_000_000_000;
 
@@ -249,7 +256,7 @@ mod tests {
         pool.push(lease(3, Priority::Interactive, SHORT));
         pool.push(lease(4, Priority::Interactive, SHORT));
         assert_eq!(pool.len(), 4);
-        assert!(pool.withdraw(AttemptId(1)).is_none(), "it runs");
+        assert!(pool.withdraw(now(1)).is_none(), "it runs");
         let order: Vec<_> = (0..4).map(|_| next(&mut outcomes)).collect();
         assert_eq!(order.iter().map(|outcome| outcome.attempt.0).collect::<Vec<_>>(), [1, 3, 4, 2]);
         assert!(matches!(order[0].product, Product::Withdrawn));
@@ -264,9 +271,13 @@ mod tests {
         await_running(&pool, 1);
         pool.push(lease(2, Priority::Batch, SHORT));
         assert!(pool.progress().contains(&BandProgress(AttemptId(2), 0)), "it waits");
-        assert_eq!(pool.withdraw(AttemptId(2)).map(|lease| lease.attempt), Some(AttemptId(2)));
-        assert!(pool.withdraw(AttemptId(2)).is_none() && pool.withdraw(AttemptId(99)).is_none(), "it is not there any more");
-        pool.withdraw(AttemptId(1));
+        pool.push(lease(3, Priority::Batch, SHORT));
+        let idle = |attempt| Withdraw { attempt: AttemptId(attempt), if_waiting: true };
+        assert_eq!(pool.withdraw(idle(3)).map(|lease| lease.attempt), Some(AttemptId(3)));
+        assert!(pool.withdraw(idle(1)).is_none(), "it runs, and runs on");
+        assert_eq!(pool.withdraw(now(2)).map(|lease| lease.attempt), Some(AttemptId(2)));
+        assert!(pool.withdraw(now(2)).is_none() && pool.withdraw(now(99)).is_none(), "it is not there any more");
+        pool.withdraw(now(1));
         assert_eq!(next(&mut outcomes).attempt, AttemptId(1));
     }
 
@@ -317,7 +328,7 @@ mod tests {
             pool.push(mirrored(1, ENDLESS));
             await_running(&pool, 1);
             assert_eq!((pool.len(), pool.progress().len()), (1, 2), "one lease, two attempts");
-            assert!(pool.withdraw(AttemptId(withdrawn)).is_none());
+            assert!(pool.withdraw(now(withdrawn)).is_none());
             let given_back = [0, 1].map(|_| next(&mut outcomes));
             assert!(given_back.iter().all(|outcome| matches!(outcome.product, Product::Withdrawn)));
             assert_eq!(given_back.map(|outcome| outcome.attempt.0), [1, 2]);

@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use fractally_proto::{ByeOk, ErrorCode, Hello, Lease, LeaseKind, Message, Withdraw};
+use fractally_proto::{ByeOk, ErrorCode, Hello, Lease, LeaseKind, Message};
 use fractally_transport::{Backoff, ConnectError, Link, LinkError, Turn};
 use thiserror::Error;
 use tokio::{
@@ -169,9 +169,9 @@ impl Session<'_> {
     async fn on_message(&mut self, message: Message) -> Result<(), LinkError> {
         match message {
             Message::Lease(lease) => self.on_lease(lease).await,
-            Message::Withdraw(Withdraw { attempt }) => {
-                debug!(%attempt, "withdrawn");
-                for attempt in self.pool.withdraw(attempt).iter().flat_map(attempts) {
+            Message::Withdraw(withdraw) => {
+                debug!(attempt = %withdraw.attempt, withdraw.if_waiting, "withdrawn");
+                for attempt in self.pool.withdraw(withdraw).iter().flat_map(attempts) {
                     let outcome = Outcome::unstarted(attempt, Product::Withdrawn);
                     self.link.send(&outcome.into_message()).await?;
                 }

@@ -10,7 +10,7 @@ use fractally_proto::{AttemptId, Band, BandFailed, BandFailure, JobId, RowSample
 use crate::{
     Core, Effect, Ending, Note, PayloadId, Why, WorkerId,
     fleet::speed_after,
-    job::{Work, bytes_of},
+    job::{Holder, Work, bytes_of},
     workers::{Held, What},
 };
 
@@ -57,6 +57,7 @@ impl Core {
         let held = self.relieve(from, attempt)?;
         if let Some(worker) = self.workers.get_mut(&from) {
             worker.moved = now;
+            worker.mark_begun(now);
         }
         Some(held)
     }
@@ -103,7 +104,7 @@ impl Core {
         if !is_mirror {
             self.learn_speed(from, units, iterations, tile.compute_ns);
         }
-        self.change(id, |job| {
+        let also = self.change(id, |job| {
             if !is_mirror {
                 job.cost.learn_from_tile(pixels, executed);
             }
@@ -111,8 +112,14 @@ impl Core {
             job.totals.compute_ns = job.totals.compute_ns.saturating_add(tile.compute_ns);
             job.totals.bands += 1;
             job.totals.workers.insert(from);
-            job.arrive(band.first, payload, tile.strips);
+            job.arrive(band.first, tile.attempt, payload, tile.strips)
         });
+        for Holder { worker, attempt } in also.into_iter().flatten() {
+            self.outrun(now, worker, attempt, units);
+            if !sabotage!(LoserNotWithdrawn) {
+                self.withdraw(worker, attempt, out);
+            }
+        }
         self.deliver(id, out);
         self.touch(now, id);
     }
@@ -191,13 +198,13 @@ impl Core {
             worker.bands_failed += 1;
         }
         let work = self.change(id, |job| {
-            let work = job.give_back(band.first, blamed.then_some(worker)).clone();
+            let work = job.give_back(band.first, attempt, blamed.then_some(worker)).cloned();
             job.unpin_if_untouched();
             work
         });
-        let Some(work) = work else { return };
-        let failures = work.failed_on.len();
-        let reason = (failures >= FAILURES_MAX).then(|| self.story_of_failure(id, &work, &why));
+        // While somebody else tries it, nothing is lost yet.
+        let failed = work.flatten().filter(|work| work.failed_on.len() >= FAILURES_MAX);
+        let reason = failed.map(|work| self.story_of_failure(id, &work, &why));
         out.push(Effect::Note(Note::BandRequeued { job: id, band, worker, attempt, why, blamed }));
         match reason {
             Some(reason) => self.end_job(now, id, Ending::Failed(reason), out),

@@ -180,11 +180,15 @@ impl Core {
         self.keys.remove(&job.key);
         self.reserved -= job.reserved;
         self.timers.disarm(Timer::Job(id));
+        if self.jobs.is_empty() {
+            self.timers.disarm(Timer::Late);
+        }
         if let Some(turn) = job.turn {
             self.turns.remove(&turn);
         }
         if !sabotage!(EndedJobsLeasesForgotten) {
-            job.leased.values().for_each(|leased| self.withdraw(leased.worker, leased.attempt, out));
+            let holders = job.leased.values().flat_map(|leased| &leased.holders);
+            holders.for_each(|holder| self.withdraw(holder.worker, holder.attempt, out));
         }
         if let Probe::Leased(worker, attempt) = job.probe {
             self.withdraw(worker, attempt, out);

@@ -79,9 +79,16 @@ impl Work {
     }
 }
 
+/// A band in the hands of one worker, or of two where the first is late.
 #[derive(Debug)]
 pub(crate) struct Leased {
     pub(crate) work: Work,
+    pub(crate) holders: Vec<Holder>,
+}
+
+/// Who tries a band.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
     pub(crate) worker: WorkerId,
     pub(crate) attempt: AttemptId,
 }
@@ -135,6 +142,9 @@ pub(crate) struct Totals {
     pub(crate) compute_ns: u64,
     pub(crate) bands: u64,
     pub(crate) attempts: u64,
+    /// Attempts at bands that somebody else held and was late with, and their predicted work.
+    pub(crate) backups: u64,
+    pub(crate) backup_units: f64,
     /// Those that delivered a band; never more than bands.
     pub(crate) workers: BTreeSet<WorkerId>,
 }
@@ -293,24 +303,46 @@ impl Job {
     }
 
     /// uncut or waiting -> leased
-    pub(crate) fn lease(&mut self, work: Work, worker: WorkerId, attempt: AttemptId) {
+    pub(crate) fn lease(&mut self, work: Work, holder: Holder) {
         let band = work.band;
         self.waiting.remove(&band.first);
         self.reserved += self.layout.tile_len_max(band);
         self.totals.attempts += 1;
-        self.leased.insert(band.first, Leased { work, worker, attempt });
+        self.leased.insert(band.first, Leased { work, holders: vec![holder] });
     }
 
-    /// leased -> waiting. `blame` is the worker that failed at it.
-    pub(crate) fn give_back(&mut self, first: u32, blame: Option<WorkerId>) -> &Work {
-        let mut work = self.unlease(first).work;
-        work.failed_on.extend(blame);
-        self.waiting.entry(first).or_insert(work)
+    /// A second worker tries a leased band.
+    pub(crate) fn back_up(&mut self, band: Band, holder: Holder) {
+        let leased = self.leased.get_mut(&band.first).expect("what is late is leased");
+        leased.holders.push(holder);
+        self.totals.attempts += 1;
+        self.totals.backups += 1;
+        self.totals.backup_units += self.cost.cost(self.layout.rows_of_band(band));
     }
 
-    /// leased -> arrived
-    pub(crate) fn arrive(&mut self, first: u32, payload: PayloadId, strips: Vec<StripMeta>) {
-        let band = self.unlease(first).work.band;
+    /// Whether one more band may be tried twice: the first, and a tenth of all work.
+    pub(crate) fn may_back_up(&self, band: Band) -> bool {
+        let units = self.totals.backup_units + self.cost.cost(self.layout.rows_of_band(band));
+        self.totals.backups == 0 || units <= self.cost_total() / 10.0
+    }
+
+    /// One try less. leased -> waiting with the last, and then the work is told. `blame` is the worker that failed at it.
+    pub(crate) fn give_back(&mut self, first: u32, attempt: AttemptId, blame: Option<WorkerId>) -> Option<&Work> {
+        let leased = self.leased.get_mut(&first).expect("a living attempt stands in its job's leased bands");
+        leased.work.failed_on.extend(blame);
+        leased.holders.retain(|holder| holder.attempt != attempt);
+        if !leased.holders.is_empty() {
+            return None;
+        }
+        let work = self.unlease(first).work;
+        Some(self.waiting.entry(first).or_insert(work))
+    }
+
+    /// leased -> arrived; gives those who try the band as well.
+    pub(crate) fn arrive(&mut self, first: u32, by: AttemptId, payload: PayloadId, strips: Vec<StripMeta>) -> Vec<Holder> {
+        let Leased { work, mut holders } = self.unlease(first);
+        holders.retain(|holder| holder.attempt != by);
+        let band = work.band;
         if sabotage!(ReservedNotCorrected) {
             self.reserved += self.layout.tile_len_max(band);
         } else {
@@ -319,6 +351,7 @@ impl Job {
         let rows = self.layout.rows_of_band(band);
         self.rows_rendered += rows.end - rows.start;
         self.arrived.insert(first, Arrived { band, payload, strips });
+        holders
     }
 
     fn unlease(&mut self, first: u32) -> Leased {

@@ -13,8 +13,8 @@
 //!                               waiting
 //! ```
 //!
-//! Read next: `job` (the strips of one job and the invariants they keep), `schedule` (who gets which band),
-//! `answers` (what workers send back, and blame), `submit` and `clients` (a job's life as its client sees it),
+//! Read next: `job` (the strips of one job and the invariants they keep), `schedule` (who gets which band), `helpers` (what idle
+//! workers take over from busy ones), `answers` (what workers send back, and blame), `submit` and `clients` (a job's life as its client sees it),
 //! `cost` (how long a band will take), `invariants` (what must hold after every event).
 
 #[macro_use]
@@ -27,6 +27,7 @@ mod cost;
 mod effect;
 mod event;
 mod fleet;
+mod helpers;
 mod invariants;
 mod job;
 #[cfg(test)]
@@ -192,6 +193,8 @@ impl Core {
                 Timer::Client(client) => self.on_client_timer(now, client, out),
                 Timer::Worker(worker) => self.on_worker_timer(now, worker, out),
                 Timer::Job(job) => self.on_job_timer(now, job, out),
+                // Whoever has nothing to do is looked at below.
+                Timer::Late => {}
             }
         }
         self.assign(now, out);

@@ -70,6 +70,8 @@ mod bugs {
         EndedJobsLeasesForgotten,
         /// The mirror of a band is leased to a worker, and its job does not know.
         MirrorNotLeased,
+        /// The slower of two that try a band goes on when the faster has delivered it.
+        LoserNotWithdrawn,
         /// A tile with a strip missing is taken.
         TileNotChecked,
     }

@@ -12,7 +12,7 @@ use crate::{
     Core, Effect, WorkerId,
     cost::probe_of,
     fleet::Crew,
-    job::{Job, Probe, Work},
+    job::{Holder, Job, Probe, Work},
     timers::Timer,
     workers::{Held, What},
 };
@@ -42,7 +42,7 @@ impl Core {
     pub(crate) fn assign(&mut self, now: Duration, out: &mut Vec<Effect>) {
         let mut after = Bound::Unbounded;
         while !self.fleet.nobody_is_ready() {
-            let Some(&turn) = self.turns.range((after, Bound::Unbounded)).next() else { return };
+            let Some(&turn) = self.turns.range((after, Bound::Unbounded)).next() else { return self.help(now, out) };
             match self.pick(turn.job) {
                 Some((worker, Pick::Probe(grid))) => self.lease_probe(now, turn.job, worker, grid, out),
                 Some((worker, Pick::Again(work))) => self.lease_again(now, turn.job, worker, work, out),
@@ -97,7 +97,7 @@ impl Core {
         let attempt = self.next_attempt();
         self.change(id, |job| {
             job.serve(band, None);
-            job.lease(work, worker, attempt);
+            job.lease(work, Holder { worker, attempt });
         });
         self.hold(now, worker, id, (attempt, band.into()), None, out);
     }
@@ -119,9 +119,9 @@ impl Core {
         self.change(id, |job| {
             job.serve(band, mirror);
             job.take_cut(band, mirror);
-            job.lease(Work::new(band), worker, attempt);
+            job.lease(Work::new(band), Holder { worker, attempt });
             if let Some(mirror) = mirror_band.filter(|_| !sabotage!(MirrorNotLeased)) {
-                job.lease(Work::new(mirror.band()), worker, mirror.attempt);
+                job.lease(Work::new(mirror.band()), Holder { worker, attempt: mirror.attempt });
             }
         });
         self.hold(now, worker, id, (attempt, band.into()), mirror_band, out);
@@ -134,7 +134,7 @@ impl Core {
     }
 
     /// A worker holds something from now on.
-    fn hold(
+    pub(crate) fn hold(
         &mut self,
         now: Duration,
         to: WorkerId,
@@ -148,7 +148,7 @@ impl Core {
         if job.engine.is_none() {
             job.engine = Some(self.fleet.engine(worker.kind).to_owned());
         }
-        let held = Held { job: id, what: kind.into(), renewed: now, progress: 0, fenced: false, is_mirror: false };
+        let held = Held::new(id, kind.into(), job.priority, now);
         worker.leases.insert(attempt, held);
         if let Some(mirror) = mirror {
             worker.leases.insert(mirror.attempt, Held { what: What::Band(mirror.band()), is_mirror: true, ..held });
@@ -156,13 +156,14 @@ impl Core {
         let lease_ms = u32::try_from(self.config.lease.as_millis()).unwrap_or(u32::MAX);
         let lease = Lease { job: id, attempt, priority: job.priority, lease_ms, kind, mirror, request: job.request };
         out.push(Effect::ToWorker(to, Message::Lease(lease)));
+        worker.mark_begun(now);
         worker.rank(to, &mut self.fleet);
         self.timers.arm(Timer::Worker(to), now.saturating_add(self.config.lease));
         self.touch(now, id);
     }
 
     /// Never used twice in this life; another life has another epoch.
-    fn next_attempt(&mut self) -> AttemptId {
+    pub(crate) fn next_attempt(&mut self) -> AttemptId {
         self.attempts_ever += 1;
         AttemptId(self.config.id_base().wrapping_add(self.attempts_ever))
     }

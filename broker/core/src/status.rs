@@ -41,7 +41,8 @@ impl Core {
     }
 
     fn progress(&self, id: JobId, job: &Job) -> Progress {
-        let workers: BTreeSet<WorkerId> = job.leased.values().map(|leased| leased.worker).collect();
+        let workers: BTreeSet<WorkerId> =
+            job.leased.values().flat_map(|leased| &leased.holders).map(|holder| holder.worker).collect();
         let crew = self.crew_of(job);
         Progress {
             job: id,

@@ -16,6 +16,8 @@ pub(crate) enum Timer {
     Client(ClientId),
     Worker(WorkerId),
     Job(JobId),
+    /// Bands that may be late by then, while somebody has nothing to do.
+    Late,
 }
 
 /// At most one deadline a peer and job.

@@ -7,7 +7,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fractally_proto::{
-    AttemptId, Band, BandProgress, ByeOk, ErrorCode, ErrorReport, Hello, JobId, LeaseKind, Message, Withdraw, WorkerHello, limits,
+    AttemptId, Band, BandProgress, ByeOk, ErrorCode, ErrorReport, Hello, JobId, LeaseKind, Message, Priority, Withdraw,
+    WorkerHello, limits,
 };
 
 use crate::{
@@ -43,12 +44,25 @@ pub(crate) struct Worker {
 pub(crate) struct Held {
     pub(crate) job: JobId,
     pub(crate) what: What,
+    pub(crate) priority: Priority,
+    /// When a thread of the worker must have come free for it.
+    pub(crate) begun: Option<Duration>,
+    /// Whether it was asked back, should it still wait.
+    pub(crate) recalled: bool,
     /// When it was leased, or its progress last grew.
     pub(crate) renewed: Duration,
     pub(crate) progress: u64,
     pub(crate) fenced: bool,
     /// Whether it is the mirror of another, and takes no credit of its own.
     pub(crate) is_mirror: bool,
+}
+
+impl Held {
+    /// Just leased.
+    pub(crate) fn new(job: JobId, what: What, priority: Priority, now: Duration) -> Self {
+        let (begun, recalled, fenced, is_mirror) = (None, false, false, false);
+        Self { job, what, priority, begun, recalled, renewed: now, progress: 0, fenced, is_mirror }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +89,22 @@ impl Worker {
             fleet.set_load(self.kind, id, self.load, load);
             self.load = load;
         }
+    }
+
+    /// A worker takes the better class first, and otherwise the earlier lease: so many of them as it has threads have begun.
+    pub(crate) fn mark_begun(&mut self, now: Duration) {
+        let threads = self.about.threads as usize;
+        let begun = self.leases.values().filter(|held| !held.is_mirror && held.begun.is_some()).count();
+        for _ in begun..threads {
+            let waiting = self.leases.iter_mut().filter(|(_, held)| !held.is_mirror && held.begun.is_none());
+            let Some((_, next)) = waiting.min_by_key(|(attempt, held)| (held.priority, **attempt)) else { return };
+            next.begun = Some(now);
+        }
+    }
+
+    /// Whether a thread of it has nothing to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.load.is_some() && self.credit_used() < u64::from(self.about.threads)
     }
 
     /// Bands that it holds; a band and its mirror are one, whichever of them is left.
@@ -235,7 +265,7 @@ impl Core {
             return;
         }
         let (job, what) = (held.job, held.what);
-        out.push(Effect::ToWorker(id, Message::Withdraw(Withdraw { attempt })));
+        out.push(Effect::ToWorker(id, Message::Withdraw(Withdraw { attempt, if_waiting: false })));
         match what {
             What::Band(band) => self.give_back(now, Try { job, band, worker: id, attempt }, Why::Expired, true, out),
             What::Probe => self.probe_over(job),
@@ -246,7 +276,7 @@ impl Core {
     pub(crate) fn withdraw(&mut self, id: WorkerId, attempt: AttemptId, out: &mut Vec<Effect>) {
         if let Some(held) = self.workers.get_mut(&id).and_then(|worker| worker.leases.get_mut(&attempt)) {
             held.fenced = true;
-            out.push(Effect::ToWorker(id, Message::Withdraw(Withdraw { attempt })));
+            out.push(Effect::ToWorker(id, Message::Withdraw(Withdraw { attempt, if_waiting: false })));
         }
     }
 

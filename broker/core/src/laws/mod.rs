@@ -3,6 +3,7 @@
 
 mod delivery;
 mod failures;
+mod helpers;
 mod leases;
 mod mirrors;
 mod peers;

@@ -102,9 +102,11 @@ impl World {
                 let worker = &mut self.workers[index];
                 // Answered already, or wedged: then the tile comes when it comes.
                 let Some(position) = worker.position(withdraw.attempt) else { return };
-                if worker.tasks[position].runs_since.is_some() && self.now < worker.wedged_until {
+                let runs = worker.tasks[position].runs_since.is_some();
+                if runs && (withdraw.if_waiting || self.now < worker.wedged_until) {
                     return;
                 }
+                self.tally.recalls += u64::from(withdraw.if_waiting);
                 worker.tasks.remove(position);
                 self.give_up(index, withdraw.attempt, BandFailure::Withdrawn);
                 self.run_tasks(link, index);
@@ -120,6 +122,8 @@ impl World {
     pub(super) fn worker_is_leased(&mut self, link: usize, index: usize, lease: Lease) {
         self.tally.leases += u64::from(matches!(lease.kind, LeaseKind::Band { .. })) + u64::from(lease.mirror.is_some());
         self.tally.mirrors += u64::from(lease.mirror.is_some());
+        let twin = |task: &Task| (task.lease.job, task.lease.kind) == (lease.job, lease.kind);
+        self.tally.backups += u64::from(self.workers.iter().any(|worker| worker.tasks.iter().any(twin)));
         let worker = &mut self.workers[index];
         let mirrors = worker.tasks.iter().filter(|task| task.is_mirror).count();
         let used = mirrors.max(worker.tasks.len() - mirrors);

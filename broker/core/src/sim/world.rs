@@ -30,6 +30,9 @@ pub(super) struct Tally {
     pub(super) leases: u64,
     /// Bands that were leased as the mirrors of others.
     pub(super) mirrors: u64,
+    /// Bands that were given back because somebody had nothing to do, and those that were tried twice because they were late.
+    pub(super) recalls: u64,
+    pub(super) backups: u64,
     pub(super) faults: u64,
     /// Bands that were tried and not rendered.
     pub(super) incidents: u64,
@@ -45,6 +48,8 @@ impl AddAssign for Tally {
         self.jobs_failed += other.jobs_failed;
         self.leases += other.leases;
         self.mirrors += other.mirrors;
+        self.recalls += other.recalls;
+        self.backups += other.backups;
         self.faults += other.faults;
         self.incidents += other.incidents;
         self.unlucky_jobs += other.unlucky_jobs;
