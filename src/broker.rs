@@ -42,7 +42,7 @@ pub(crate) async fn run(args: BrokerArgs, stop: Stop) -> Result<(), Failure> {
         Err(error) if args.leave_with_stdin && error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
         said => said.context("cannot say on stdout where it listens")?,
     }
-    broker.run(stop.asked_or_left(args.leave_with_stdin)).await;
+    broker.run(stop.clone().drain_asked(), stop.asked_or_left(args.leave_with_stdin)).await;
     Ok(())
 }
 

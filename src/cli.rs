@@ -7,7 +7,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
     parser::ValueSource,
 };
-use fractally_proto::{Colour, ColourMap, Encoding, Priority, Request, Size, Window, limits};
+use fractally_proto::{Colour, ColourMap, Encoding, JobId, Priority, Request, Size, Window, limits};
 use fractally_transport::Endpoint;
 
 use crate::{exit, notation};
@@ -42,6 +42,15 @@ impl Command {
         match self {
             Self::Render(_) | Self::Status(_) | Self::Doctor(_) => "warn",
             Self::Broker(_) | Self::Worker(_) => "info",
+        }
+    }
+
+    /// How long the role may finish what it has when it is asked to stop.
+    pub(crate) fn drain_timeout(&self) -> Duration {
+        match self {
+            Self::Broker(args) => args.drain_timeout,
+            Self::Worker(args) => args.drain_timeout,
+            Self::Render(_) | Self::Status(_) | Self::Doctor(_) => Duration::ZERO,
         }
     }
 }
@@ -232,6 +241,9 @@ pub(crate) struct BrokerArgs {
     /// Listen on Unix sockets in a new private folder, which is removed at the end.
     #[arg(long, hide = true)]
     pub(crate) private: bool,
+    /// Seconds that clients get for the renders in hand when the broker is asked to stop; a second signal stops it at once.
+    #[arg(long, value_name = "SECONDS", env = "FRACTALLY_DRAIN_TIMEOUT", default_value = "30", value_parser = seconds)]
+    pub(crate) drain_timeout: Duration,
     /// Leave when stdin is closed.
     #[arg(long, hide = true)]
     pub(crate) leave_with_stdin: bool,
@@ -263,6 +275,12 @@ pub(crate) struct WorkerArgs {
     /// Its name in `status` and logs [default: host and process].
     #[arg(long, env = "FRACTALLY_NAME", value_parser = worker_name)]
     pub(crate) name: Option<String>,
+    /// Seconds that running bands get when the worker is asked to stop; a second signal hands them back at once.
+    #[arg(long, value_name = "SECONDS", env = "FRACTALLY_DRAIN_TIMEOUT", default_value = "10", value_parser = seconds)]
+    pub(crate) drain_timeout: Duration,
+    /// Take so many times as long for each band, to see what a slow worker does to a grid.
+    #[arg(long, value_name = "FACTOR", hide = true, default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) debug_slow_down: u32,
     /// Leave when stdin is closed.
     #[arg(long, hide = true)]
     pub(crate) leave_with_stdin: bool,
@@ -278,6 +296,9 @@ pub(crate) struct StatusArgs {
     /// How long to wait for the broker to answer, seconds.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub(crate) connect_timeout: Duration,
+    /// Tell what happened to the bands of one job: each try, by whom, for how long, and why it ended. `render --json` names the job.
+    #[arg(long, value_name = "ID", value_parser = job_id)]
+    pub(crate) job: Option<JobId>,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -299,6 +320,11 @@ fn colour_map() -> impl TypedValueParser<Value = ColourMap> {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("{text:?} is not a number of seconds from 0 to 86400"))
+}
+
+fn job_id(text: &str) -> Result<JobId, String> {
+    let wrong = || format!("{text:?} is not a job id; they look like 59eb2c4b00000001");
+    u64::from_str_radix(text, 16).map(JobId).map_err(|_| wrong())
 }
 
 fn worker_name(name: &str) -> Result<String, String> {

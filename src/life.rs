@@ -1,6 +1,6 @@
 //! When a process should end, and what is random about it.
 
-use std::{fs, io::Read, process, thread, time::Duration};
+use std::{fs, io::Read, process, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use fractally_proto::{Epoch, JobKey};
@@ -15,40 +15,68 @@ use crate::exit::Code;
 /// How long stopping in good order may take. What blocks it is outside: a pipe that nobody reads, a disk that does not answer.
 const PATIENCE: Duration = Duration::from_secs(8);
 
+/// How much it was asked: to finish what it has and take nothing new, or to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    GoOn,
+    Drain,
+    End,
+}
+
 /// Whether this process was asked to end. Clones see the same.
 #[derive(Clone)]
 pub(crate) struct Stop {
-    asked: watch::Receiver<bool>,
+    level: watch::Receiver<Level>,
 }
 
 impl Stop {
     /// Listens for Ctrl-C, SIGTERM and SIGHUP from now on, but for those that the parent had set to be ignored (`nohup`).
     ///
-    /// A thread of its own listens, so that a process that is stuck in a write ends as well: after 8 s, or at the second signal.
-    pub(crate) fn on_signals() -> Result<Self> {
+    /// The first signal asks to drain where there is time for that, and after that time to end; the next one asks to end; one more
+    /// ends the process. A thread of its own listens, so that a process that is stuck in a write ends as well: 8 s after it was asked to.
+    pub(crate) fn on_signals(drain: Duration) -> Result<Self> {
         let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal));
         let mut signals = Signals::new(wanted).context("cannot listen for signals")?;
-        let (ask, asked) = watch::channel(false);
+        let (ask, level) = watch::channel(Level::GoOn);
+        let ask = Arc::new(ask);
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
                 for _ in signals.forever() {
-                    if ask.send_replace(true) {
-                        process::exit(Code::Interrupted as i32);
+                    let level = *ask.borrow();
+                    match level {
+                        Level::GoOn if !drain.is_zero() => {
+                            ask.send_replace(Level::Drain);
+                            let ask = Arc::clone(&ask);
+                            thread::spawn(move || {
+                                thread::sleep(drain);
+                                end(&ask);
+                            });
+                        }
+                        Level::GoOn | Level::Drain => {
+                            let ask = Arc::clone(&ask);
+                            thread::spawn(move || end(&ask));
+                        }
+                        Level::End => process::exit(Code::Interrupted as i32),
                     }
-                    thread::spawn(|| {
-                        thread::sleep(PATIENCE);
-                        process::exit(Code::Interrupted as i32);
-                    });
                 }
             })
             .context("cannot listen for signals")?;
-        Ok(Self { asked })
+        Ok(Self { level })
     }
 
     /// Ready when it is asked to end, also if that was before.
-    pub(crate) async fn asked(mut self) {
-        if self.asked.wait_for(|&asked| asked).await.is_err() {
+    pub(crate) async fn asked(self) {
+        self.reached(Level::End).await;
+    }
+
+    /// Ready when it is asked to finish what it has, or to end.
+    pub(crate) async fn drain_asked(self) {
+        self.reached(Level::Drain).await;
+    }
+
+    async fn reached(mut self, wanted: Level) {
+        if self.level.wait_for(|&level| level >= wanted).await.is_err() {
             // Nobody can ask any more.
             std::future::pending().await
         }
@@ -65,6 +93,13 @@ impl Stop {
             self.asked().await;
         }
     }
+}
+
+/// Asks to end, and ends the process when that takes too long.
+fn end(ask: &watch::Sender<Level>) {
+    ask.send_replace(Level::End);
+    thread::sleep(PATIENCE);
+    process::exit(Code::Interrupted as i32);
 }
 
 /// Whether the parent has set a signal to be ignored, which a child is to respect.

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     start_logging(cli.log.as_deref().unwrap_or_else(|| cli.command.default_log()));
     // One thread: the roles that use this runtime only move bytes, and a lone thread moves them with less delay.
     // Before anything exists that a signal would have to undo.
-    let stop = match Stop::on_signals() {
+    let stop = match Stop::on_signals(cli.command.drain_timeout()) {
         Ok(stop) => stop,
         Err(error) => return exit::report(Err(error.into())),
     };

@@ -3,8 +3,8 @@
 use std::{fmt::Write, time::Duration};
 
 use anyhow::Context;
-use fractally_client::{Broker, status};
-use fractally_proto::{JobStatus, Priority, Status, WorkerStatus};
+use fractally_client::{Broker, status, story};
+use fractally_proto::{JobId, JobStatus, JobStory, Priority, Status, TryEnd, TryStory, WorkerStatus};
 
 use crate::{AGENT, cli::StatusArgs, exit::Failure, life, progress::human, render::print_line};
 
@@ -15,9 +15,56 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
         epoch: life::new_epoch(),
         connect_timeout: args.connect_timeout,
     };
+    if let Some(job) = args.job {
+        return tell_job(&broker, job, args.json).await;
+    }
     let status = status(&broker).await?;
     let text = if args.json { serde_json::to_string_pretty(&status).context("cannot write JSON")? } else { describe(&status) };
     print_line(text.trim_end())
+}
+
+async fn tell_job(broker: &Broker, job: JobId, json: bool) -> Result<(), Failure> {
+    let unknown =
+        || format!("--job: the broker knows of no job {job}: it never had it, has forgotten it, or was started again since");
+    let story = story(broker, job).await?.ok_or_else(|| Failure::usage(unknown()))?;
+    let text = if json { serde_json::to_string_pretty(&story).context("cannot write JSON")? } else { describe_job(&story) };
+    print_line(text.trim_end())
+}
+
+fn describe_job(story: &JobStory) -> String {
+    let JobStory { job, ended, engine, strips, acked, attempts, bands, backups, forgotten, .. } = story;
+    let state = if ended.is_empty() { "lives" } else { ended };
+    let age = human(Duration::from_millis(story.age_ms));
+    let mut text = format!(
+        "job {job} {state} after {age}: {acked} of {strips} strips safe, {bands} bands in {attempts} tries ({backups} second tries), {engine}\n"
+    );
+    if *forgotten > 0 {
+        let _ = writeln!(text, "{forgotten} tries that went well are not shown");
+    }
+    text.push('\n');
+    let rows = story.tries.iter().map(try_row).collect::<Vec<_>>();
+    table(&mut text, ["STRIPS", "TRY", "WORKER", "LEASED AT", "LASTED", "END", "WHY"], &rows);
+    text
+}
+
+fn try_row(tried: &TryStory) -> [String; 7] {
+    let last = tried.first + tried.strips.saturating_sub(1);
+    let end = match tried.end {
+        TryEnd::Running => "running",
+        TryEnd::Delivered => "delivered",
+        TryEnd::Withdrawn => "withdrawn",
+        TryEnd::GivenBack => "given back",
+        TryEnd::Failed => "failed",
+    };
+    [
+        if tried.strips == 1 { tried.first.to_string() } else { format!("{}-{last}", tried.first) },
+        tried.attempt.to_string(),
+        tried.worker.clone(),
+        format!("{:.3} s", tried.leased_ms as f64 / 1e3),
+        format!("{:.3} s", tried.lasted_us as f64 / 1e6),
+        end.to_owned(),
+        tried.why.clone(),
+    ]
 }
 
 fn describe(status: &Status) -> String {
@@ -46,7 +93,10 @@ fn worker_row(worker: &WorkerStatus) -> [String; 9] {
         worker.name.clone(),
         worker.threads.to_string(),
         worker.kernel.clone(),
-        worker.leases.to_string(),
+        match worker.benched_ms {
+            Some(ms) => format!("benched for {}", human(Duration::from_millis(ms))),
+            None => worker.leases.to_string(),
+        },
         worker.bands_done.to_string(),
         worker.bands_failed.to_string(),
         rate,

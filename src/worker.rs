@@ -23,13 +23,15 @@ pub(crate) async fn run(args: WorkerArgs, stop: Stop) -> Result<(), Failure> {
         threads: args.threads.unwrap_or_else(cores),
         kernel,
         mirror: !args.no_mirror,
+        debug_slow_down: args.debug_slow_down,
         name: args.name.unwrap_or_else(host_and_process),
         agent: AGENT.to_owned(),
         epoch: life::new_epoch(),
         connect_timeout: CONNECT_TIMEOUT,
     };
     info!(broker = %options.broker, threads = options.threads, kernel = kernel.name(), reason, "worker starts");
-    match fractally_worker::run(options, stop.asked_or_left(args.leave_with_stdin)).await {
+    let drain = stop.clone().drain_asked();
+    match fractally_worker::run(options, drain, stop.asked_or_left(args.leave_with_stdin)).await {
         EndReason::Stopped => Ok(()),
         reason @ (EndReason::Refused(_) | EndReason::NoThreads(..)) => {
             Err(Failure { code: Code::Failure, message: reason.to_string() })

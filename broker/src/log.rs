@@ -1,7 +1,7 @@
 //! The core's notes as log lines, with fields.
 
 use fractally_broker_core::{Ending, Note};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// info = lifecycle, warn = recovered, error = a promise that was not kept.
 pub(crate) fn note(note: Note) {
@@ -18,6 +18,17 @@ pub(crate) fn note(note: Note) {
             Ending::Cancelled(why) => info!(%job, why, "job cancelled"),
             Ending::Failed(reason) => error!(%job, reason, "job failed"),
         },
+        Note::WorkerBenched { worker, lasts } => {
+            warn!(worker = worker.0, seconds = lasts.as_secs(), "worker benched: it failed at one band after another");
+        }
+        Note::BandLeased { job, band, worker, attempt, is_backup } => {
+            let (first, strips, worker) = (band.first, band.strips, worker.0);
+            debug!(%job, first, strips, worker, %attempt, is_backup, "band leased");
+        }
+        Note::BandRendered { job, band, worker, attempt, took } => {
+            let (first, strips, worker, took_us) = (band.first, band.strips, worker.0, took.as_micros());
+            debug!(%job, first, strips, worker, %attempt, took_us, "band rendered");
+        }
         Note::BandRequeued { job, band, worker, attempt, why, blamed } => {
             let (first, strips, worker) = (band.first, band.strips, worker.0);
             warn!(%job, first, strips, worker, %attempt, %why, blamed, "band requeued");

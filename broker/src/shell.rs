@@ -9,7 +9,7 @@ use fractally_broker_core::{ClientId, Config, Core, Effect, WorkerId};
 use fractally_proto::{DecodeError, ErrorCode, Message, Strips};
 use fractally_transport::{BindError, Endpoint, Hub, HubEvent, Peer, Turn};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::{log, payloads::Payloads, words};
 
@@ -65,9 +65,11 @@ impl Broker {
         self.workers.endpoint()
     }
 
-    /// Serves until `stop` is ready. Then clients and workers hear BYE, and look for the next broker.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) {
-        tokio::pin!(stop);
+    /// Serves until `stop` is ready, or until `drain` is and nobody waits for a render any more; in between it takes no new jobs. Then
+    /// clients and workers hear BYE, and look for the next broker.
+    pub async fn run(mut self, drain: impl Future<Output = ()>, stop: impl Future<Output = ()>) {
+        tokio::pin!(drain, stop);
+        let mut draining = false;
         let mut heartbeat = interval(self.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut turn = Turn::default();
@@ -80,8 +82,16 @@ impl Broker {
                 () = sleep_until(deadline.into()) => self.on_tick(),
                 _ = heartbeat.tick() => self.on_heartbeat(),
                 () = &mut stop => break,
+                () = &mut drain, if !draining => {
+                    draining = true;
+                    info!(jobs = self.core.jobs_attached(), "no new jobs; those in hand are finished");
+                    self.core.close();
+                }
             }
             self.perform();
+            if draining && self.core.jobs_attached() == 0 {
+                break;
+            }
             turn.handled().await;
         }
         self.clients.bye("the broker stops").await;

@@ -16,6 +16,7 @@ pub(crate) fn of_client(message: Message) -> Result<ClientSays, String> {
         Message::Ack(ack) => Ok(ClientSays::Ack(ack)),
         Message::Cancel(cancel) => Ok(ClientSays::Cancel(cancel)),
         Message::StatusQuery => Ok(ClientSays::StatusQuery),
+        Message::JobQuery(query) => Ok(ClientSays::JobQuery(query)),
         Message::Error(error) => Err(format!("the client reports an error: {}", error.message)),
         other @ (Message::Welcome(_)
         | Message::ByeOk(_)
@@ -26,11 +27,13 @@ pub(crate) fn of_client(message: Message) -> Result<ClientSays, String> {
         | Message::Done(_)
         | Message::Failed(_)
         | Message::StatusReport(_)
+        | Message::JobReport(_)
         | Message::Lease(_)
         | Message::Tile(..)
         | Message::Samples(..)
         | Message::BandFailed(_)
-        | Message::Withdraw(_)) => Err(not_for("client", &other)),
+        | Message::Withdraw(_)
+        | Message::Credit(_)) => Err(not_for("client", &other)),
     }
 }
 
@@ -46,6 +49,7 @@ pub(crate) fn of_worker(message: Message, payloads: &mut Payloads) -> Result<Wor
             None => Err(format!("a Samples payload of {} bytes is not a number of rows within the limit", payload.len())),
         },
         Message::BandFailed(failed) => Ok(WorkerSays::BandFailed(failed)),
+        Message::Credit(credit) => Ok(WorkerSays::Credit(credit)),
         Message::Error(error) => Err(format!("the worker reports an error: {}", error.message)),
         other @ (Message::Welcome(_)
         | Message::ByeOk(_)
@@ -60,6 +64,8 @@ pub(crate) fn of_worker(message: Message, payloads: &mut Payloads) -> Result<Wor
         | Message::Cancel(_)
         | Message::StatusQuery
         | Message::StatusReport(_)
+        | Message::JobQuery(_)
+        | Message::JobReport(_)
         | Message::Lease(_)
         | Message::Withdraw(_)) => Err(not_for("worker", &other)),
     }

@@ -14,4 +14,4 @@ pub use assemble::{AssembleError, Assembler};
 pub use file::OutputFile;
 pub use render::{Event, RenderError, RenderOptions, Rendered, render};
 pub use session::{Broker, SessionError};
-pub use status::status;
+pub use status::{status, story};

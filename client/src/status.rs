@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fractally_proto::{Message, Status};
+use fractally_proto::{DecodeError, JobId, JobQuery, JobReport, JobStory, Message, Status};
 use fractally_transport::LinkError;
 
 use crate::session::{Broker, Session, SessionError};
@@ -12,17 +12,43 @@ use crate::session::{Broker, Session, SessionError};
 /// # Errors
 /// [`SessionError`] when the broker does not answer within its connect timeout.
 pub async fn status(broker: &Broker) -> Result<Status, SessionError> {
+    ask(broker, &Message::StatusQuery, |message| match message {
+        Message::StatusReport(payload) => Some(Status::decode(payload)),
+        _ => None,
+    })
+    .await
+}
+
+/// What happened to the bands of a job, if the broker knows of it.
+///
+/// # Errors
+/// [`SessionError`] when the broker does not answer within its connect timeout.
+pub async fn story(broker: &Broker, job: JobId) -> Result<Option<JobStory>, SessionError> {
+    let report = ask(broker, &Message::JobQuery(JobQuery { job }), |message| match message {
+        Message::JobReport(payload) => Some(JobReport::decode(payload)),
+        _ => None,
+    })
+    .await?;
+    Ok(report.story)
+}
+
+/// Says one thing and waits for the answer.
+async fn ask<T>(
+    broker: &Broker,
+    question: &Message,
+    answer_in: impl Fn(&Message) -> Option<Result<T, DecodeError>>,
+) -> Result<T, SessionError> {
     let mut session = Session::open(broker).await?;
-    session.send(&Message::StatusQuery).await?;
+    session.send(question).await?;
     let answer = async {
         loop {
-            if let Message::StatusReport(payload) = session.next().await? {
-                return Status::decode(&payload).map_err(|error| LinkError::Malformed(error).into());
+            if let Some(answer) = answer_in(&session.next().await?) {
+                return answer.map_err(|error| LinkError::Malformed(error).into());
             }
         }
     };
     let silent = || SessionError::Silent { endpoint: broker.endpoint.clone() };
-    let status = tokio::time::timeout(broker.connect_timeout, answer).await.map_err(|_| silent())?;
+    let answer = tokio::time::timeout(broker.connect_timeout, answer).await.map_err(|_| silent())?;
     session.bye(Duration::from_millis(500)).await;
-    status
+    answer
 }

@@ -119,11 +119,14 @@ commands! {
     0x18 = Cancel: header,
     0x20 = StatusQuery: neither,
     0x21 = StatusReport: payload,
+    0x22 = JobQuery: header,
+    0x23 = JobReport: payload,
     0x30 = Lease: header,
     0x31 = Tile: both,
     0x32 = Samples: both,
     0x33 = BandFailed: header,
     0x34 = Withdraw: header,
+    0x35 = Credit: header,
 }
 
 impl Message {
@@ -173,6 +176,21 @@ impl crate::Status {
     }
 
     /// The status in a payload.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        decode_header(payload)
+    }
+}
+
+impl crate::JobReport {
+    /// The payload of a JOB_REPORT.
+    pub fn encode(&self) -> Bytes {
+        encode_header(self).into()
+    }
+
+    /// The report in a payload.
     ///
     /// # Errors
     /// The first thing that is wrong.

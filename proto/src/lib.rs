@@ -23,11 +23,11 @@ pub use colour::{ColourMap, UnknownColourMap};
 pub use ids::{AttemptId, Epoch, JobId, JobKey};
 pub use limits::Limits;
 pub use message::{
-    Accepted, Ack, BandFailed, BandFailure, BandProgress, Bye, ByeOk, Cancel, Done, Encoding, ErrorCode, ErrorReport, Failed,
-    Grid, Heartbeat, Hello, Lease, LeaseKind, Message, MirrorBand, Priority, Progress, Refused, RowSample, Samples, StripMeta,
-    Strips, Submit, Tile, Welcome, Withdraw, WorkerHello,
+    Accepted, Ack, BandFailed, BandFailure, BandProgress, Bye, ByeOk, Cancel, Credit, Done, Encoding, ErrorCode, ErrorReport,
+    Failed, Grid, Heartbeat, Hello, JobQuery, Lease, LeaseKind, Message, MirrorBand, Priority, Progress, Refused, RowSample,
+    Samples, StripMeta, Strips, Submit, Tile, Welcome, Withdraw, WorkerHello,
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use request::{Colour, Request, Size, Window};
-pub use status::{BrokerStatus, JobStatus, Status, WorkerStatus};
+pub use status::{BrokerStatus, JobReport, JobStatus, JobStory, Status, TryEnd, TryStory, WorkerStatus};
 pub use strips::{Band, Layout};

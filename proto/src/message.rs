@@ -425,6 +425,20 @@ pub struct Withdraw {
     pub if_waiting: bool,
 }
 
+/// CREDIT: how many bands a worker takes at once from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credit {
+    /// At most what its HELLO said; 0 for no more.
+    pub credit: u32,
+}
+
+/// JOB_QUERY: a client asks what happened to the bands of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobQuery {
+    /// The job, which may be over.
+    pub job: JobId,
+}
+
 /// Everything that can be said, payloads included.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
@@ -462,6 +476,10 @@ pub enum Message {
     StatusQuery,
     /// Broker: a MessagePack [`Status`](crate::Status).
     StatusReport(Bytes),
+    /// Client: what happened to a job?
+    JobQuery(JobQuery),
+    /// Broker: a MessagePack [`JobReport`](crate::JobReport).
+    JobReport(Bytes),
     /// Broker: work for a worker.
     Lease(Lease),
     /// Worker: a rendered band.
@@ -472,6 +490,8 @@ pub enum Message {
     BandFailed(BandFailed),
     /// Broker: a band no longer wanted.
     Withdraw(Withdraw),
+    /// Worker: so many bands from now on.
+    Credit(Credit),
 }
 
 impl RowSample {

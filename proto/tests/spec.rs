@@ -9,10 +9,11 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 use fractally_proto::{
-    Accepted, Ack, AttemptId, BandFailed, BandFailure, BandProgress, BrokerStatus, Bye, ByeOk, Cancel, Colour, ColourMap,
-    DecodeError, Done, Encoding, Epoch, ErrorCode, ErrorReport, Failed, Grid, Heartbeat, Hello, JobId, JobKey, Lease, LeaseKind,
-    Limits, Message, MirrorBand, Priority, Progress, Refusal, RefusalCode, Refused, Request, RowSample, Samples, Size, Status,
-    StripMeta, Strips, Submit, Tile, Welcome, Window, Withdraw, WorkerHello, limits,
+    Accepted, Ack, AttemptId, BandFailed, BandFailure, BandProgress, BrokerStatus, Bye, ByeOk, Cancel, Colour, ColourMap, Credit,
+    DecodeError, Done, Encoding, Epoch, ErrorCode, ErrorReport, Failed, Grid, Heartbeat, Hello, JobId, JobKey, JobQuery,
+    JobReport, JobStory, Lease, LeaseKind, Limits, Message, MirrorBand, Priority, Progress, Refusal, RefusalCode, Refused,
+    Request, RowSample, Samples, Size, Status, StripMeta, Strips, Submit, Tile, TryEnd, TryStory, Welcome, Window, Withdraw,
+    WorkerHello, limits,
 };
 
 const SPEC: &str = include_str!("../SPEC.md");
@@ -36,6 +37,32 @@ fn status() -> Status {
     let broker =
         BrokerStatus { agent: "fractally 0.1.0".into(), uptime_ms: 1500, clients: 1, jobs_done: 2, jobs_lost: 0, held_bytes: 0 };
     Status { broker, workers: vec![], jobs: vec![] }
+}
+
+fn story(job: JobId, attempt: AttemptId) -> JobStory {
+    let tried = TryStory {
+        attempt,
+        first: 0,
+        strips: 1,
+        worker: "host:42".into(),
+        leased_ms: 2,
+        lasted_us: 950,
+        end: TryEnd::Failed,
+        why: "no progress during the lease".into(),
+    };
+    JobStory {
+        job,
+        ended: String::new(),
+        engine: "fractally-2".into(),
+        strips: 1,
+        acked: 0,
+        age_ms: 12_000,
+        attempts: 1,
+        bands: 0,
+        backups: 0,
+        forgotten: 0,
+        tries: vec![tried],
+    }
 }
 
 /// One message of every command.
@@ -93,6 +120,8 @@ fn examples() -> Vec<Message> {
         Message::Cancel(Cancel { job }),
         Message::StatusQuery,
         Message::StatusReport(status().encode()),
+        Message::JobQuery(JobQuery { job }),
+        Message::JobReport(JobReport { story: Some(story(job, attempt)) }.encode()),
         Message::Lease(Lease {
             job,
             attempt,
@@ -109,6 +138,7 @@ fn examples() -> Vec<Message> {
         Message::Samples(Samples { attempt, compute_ns: 100 }, RowSample::encode(&[sample])),
         Message::BandFailed(BandFailed { attempt, failure: BandFailure::Declined, reason: "no room".into() }),
         Message::Withdraw(Withdraw { attempt, if_waiting: true }),
+        Message::Credit(Credit { credit: 0 }),
     ]
 }
 

@@ -60,6 +60,8 @@ pub struct Options {
     pub kernel: Kernel,
     /// Whether one of two rows that are mirror images is spared, where both belong to one lease. No bit depends on it.
     pub mirror: bool,
+    /// Each band takes so many times as long, at least 1: to see what a slow worker does to a grid.
+    pub debug_slow_down: u32,
     /// What the worker calls itself.
     pub name: String,
     /// Program and version.

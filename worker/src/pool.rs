@@ -113,6 +113,11 @@ impl Pool {
         queue.waiting.remove(&order)
     }
 
+    /// Takes back every lease that waits.
+    pub(crate) fn give_back_waiting(&self) -> Vec<Lease> {
+        std::mem::take(&mut self.shared.queue().waiting).into_values().collect()
+    }
+
     /// Drops everything, so that a new session finds no leases of an old one. Outcomes from before are not
     /// [current](Self::is_current) any more.
     pub(crate) fn clear(&self) {
@@ -159,12 +164,21 @@ fn work(shared: &Shared, done: &mpsc::UnboundedSender<Outcome>, engine: Engine) 
                 Product::Crashed(describe(panic.as_ref()))
             });
             goes_on = matches!(product, Product::Strips { .. });
+            idle_away(started, engine.slow_down, &watch);
             shared.queue().running.remove(&attempt);
             let outcome = Outcome { attempt, session, elapsed: read_clock() - started, product };
             if done.send(outcome).is_err() {
                 return;
             }
         }
+    }
+}
+
+/// Sleeps until `factor` times as long has passed since the start, unless the work is withdrawn.
+fn idle_away(started: Instant, factor: u32, watch: &Watch) {
+    let until = started + (read_clock() - started) * factor;
+    while factor > 1 && read_clock() < until && !watch.is_cancelled() {
+        thread::sleep((until - read_clock()).min(Duration::from_millis(5)));
     }
 }
 
@@ -227,7 +241,7 @@ mod tests {
     }
 
     fn pool(threads: u32) -> io::Result<(Pool, mpsc::UnboundedReceiver<Outcome>)> {
-        Pool::start(threads, Engine { kernel: kernel::best(), mirror: true })
+        Pool::start(threads, Engine { kernel: kernel::best(), mirror: true, slow_down: 1 })
     }
 
     fn now(attempt: u64) -> Withdraw {
@@ -313,7 +327,7 @@ mod tests {
     #[test]
     fn without_mirrors_the_same_bytes_are_computed() {
         let rendered = [true, false].map(|mirror| {
-            let (pool, mut outcomes) = Pool::start(1, Engine { kernel: kernel::best(), mirror }).unwrap();
+            let (pool, mut outcomes) = Pool::start(1, Engine { kernel: kernel::best(), mirror, slow_down: 1 }).unwrap();
             pool.push(mirrored(1, 50));
             [0, 1].map(|_| strips_of(next(&mut outcomes)))
         });

@@ -1,8 +1,8 @@
 //! The life of a connection: HELLO, leases and tiles, heartbeats; and the next connection after it.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, pin::Pin, time::Duration};
 
-use fractally_proto::{ByeOk, ErrorCode, Hello, Lease, LeaseKind, Message};
+use fractally_proto::{ByeOk, Credit, ErrorCode, Hello, Lease, LeaseKind, Message};
 use fractally_transport::{Backoff, ConnectError, Link, LinkError, Turn};
 use thiserror::Error;
 use tokio::{
@@ -44,12 +44,13 @@ enum SessionEnd {
     NoRoom(String),
 }
 
-/// Works until `stop` is ready. A connection that is lost is sought again, for ever, with growing delays.
+/// Works until `stop` is ready, or until `drain` is and the bands that run are delivered; what waits is then given back. A connection that
+/// is lost is sought again, for ever, with growing delays.
 ///
 /// Returns why the worker ended.
-pub async fn run(options: Options, stop: impl Future<Output = ()>) -> EndReason {
-    tokio::pin!(stop);
-    let engine = Engine { kernel: options.kernel.0, mirror: options.mirror };
+pub async fn run(options: Options, drain: impl Future<Output = ()>, stop: impl Future<Output = ()>) -> EndReason {
+    tokio::pin!(drain, stop);
+    let engine = Engine { kernel: options.kernel.0, mirror: options.mirror, slow_down: options.debug_slow_down };
     let (pool, mut outcomes) = match Pool::start(options.threads, engine) {
         Ok(started) => started,
         Err(error) => return EndReason::NoThreads(options.threads, error),
@@ -59,13 +60,14 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> EndReason 
     loop {
         let connected = tokio::select! {
             connected = Link::connect(&options.broker, options.connect_timeout) => connected,
+            () = &mut drain => return EndReason::Stopped,
             () = &mut stop => return EndReason::Stopped,
         };
         match connected {
             Ok(link) => {
                 info!(broker = %options.broker, name = options.name, threads = options.threads, "connected");
-                let mut session = Session { link, pool: &pool, options: &options };
-                match session.serve(&mut outcomes, stop.as_mut()).await {
+                let mut session = Session { link, pool: &pool, options: &options, draining: false };
+                match session.serve(&mut outcomes, drain.as_mut(), stop.as_mut()).await {
                     SessionEnd::Stopped => {
                         session.link.bye("stopped", BYE_TIMEOUT).await;
                         return EndReason::Stopped;
@@ -76,6 +78,9 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> EndReason 
                     SessionEnd::BrokerLeft => info!("the broker left"),
                     SessionEnd::NoRoom(reason) => warn!(reason, "the broker has no room; trying again"),
                 }
+                if session.draining {
+                    return EndReason::Stopped;
+                }
                 // What an old session leased means nothing to the next one.
                 pool.clear();
                 backoff.reset();
@@ -85,6 +90,7 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> EndReason 
         }
         tokio::select! {
             () = tokio::time::sleep(backoff.delay()) => {}
+            () = &mut drain => return EndReason::Stopped,
             () = &mut stop => return EndReason::Stopped,
         }
     }
@@ -103,6 +109,8 @@ struct Session<'a> {
     link: Link,
     pool: &'a Pool,
     options: &'a Options,
+    /// It takes nothing new, and leaves when what runs is delivered.
+    draining: bool,
 }
 
 /// What the broker said about time in its WELCOME; defaults until then.
@@ -115,15 +123,17 @@ impl Session<'_> {
     async fn serve(
         &mut self,
         outcomes: &mut mpsc::UnboundedReceiver<Outcome>,
-        stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+        drain: Pin<&mut impl Future<Output = ()>>,
+        stop: Pin<&mut impl Future<Output = ()>>,
     ) -> SessionEnd {
-        self.try_serve(outcomes, stop).await.unwrap_or_else(SessionEnd::Lost)
+        self.try_serve(outcomes, drain, stop).await.unwrap_or_else(SessionEnd::Lost)
     }
 
     async fn try_serve(
         &mut self,
         outcomes: &mut mpsc::UnboundedReceiver<Outcome>,
-        mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+        mut drain: Pin<&mut impl Future<Output = ()>>,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<SessionEnd, LinkError> {
         let hello = Hello { agent: self.options.agent.clone(), epoch: self.options.epoch, worker: Some(self.options.hello()) };
         self.link.send(&Message::Hello(hello)).await?;
@@ -157,7 +167,11 @@ impl Session<'_> {
                     }
                     self.link.heartbeat(self.pool.progress()).await?;
                 }
+                () = &mut drain, if !self.draining => self.drain().await?,
                 () = &mut stop => return Ok(SessionEnd::Stopped),
+            }
+            if self.draining && self.pool.len() == 0 && outcomes.is_empty() {
+                return Ok(SessionEnd::Stopped);
             }
             if self.link.is_ack_due() {
                 self.link.heartbeat(self.pool.progress()).await?;
@@ -171,11 +185,10 @@ impl Session<'_> {
             Message::Lease(lease) => self.on_lease(lease).await,
             Message::Withdraw(withdraw) => {
                 debug!(attempt = %withdraw.attempt, withdraw.if_waiting, "withdrawn");
-                for attempt in self.pool.withdraw(withdraw).iter().flat_map(attempts) {
-                    let outcome = Outcome::unstarted(attempt, Product::Withdrawn);
-                    self.link.send(&outcome.into_message()).await?;
+                match self.pool.withdraw(withdraw) {
+                    Some(lease) => self.give_back(&lease).await,
+                    None => Ok(()),
                 }
-                Ok(())
             }
             Message::Heartbeat(_) => Ok(()),
             other => {
@@ -185,8 +198,30 @@ impl Session<'_> {
         }
     }
 
+    /// Takes nothing new and gives back what waits.
+    async fn drain(&mut self) -> Result<(), LinkError> {
+        self.draining = true;
+        info!(bands = self.pool.len(), "no new bands; those that run are finished");
+        self.link.send(&Message::Credit(Credit { credit: 0 })).await?;
+        for lease in self.pool.give_back_waiting() {
+            self.give_back(&lease).await?;
+        }
+        Ok(())
+    }
+
+    async fn give_back(&mut self, lease: &Lease) -> Result<(), LinkError> {
+        for attempt in attempts(lease) {
+            self.link.send(&Outcome::unstarted(attempt, Product::Withdrawn).into_message()).await?;
+        }
+        Ok(())
+    }
+
     async fn on_lease(&mut self, lease: Lease) -> Result<(), LinkError> {
         let (attempt, job) = (lease.attempt, lease.job);
+        if self.draining {
+            // It crossed our word.
+            return self.give_back(&lease).await;
+        }
         if self.pool.len() >= self.options.credit() as usize {
             let reason = "more leases than the credit allows".to_owned();
             for attempt in attempts(&lease) {

@@ -99,6 +99,8 @@ pub(crate) struct Engine {
     pub(crate) kernel: &'static dyn Kernel,
     /// Whether rows are spared whose mirror images are rendered under the same lease.
     pub(crate) mirror: bool,
+    /// Each part of a lease takes so many times as long.
+    pub(crate) slow_down: u32,
 }
 
 /// One thread's tools: the engine, its scratch memory, and the palette of the last request.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use fractally_proto::{AttemptId, Band, BandFailed, BandFailure, JobId, RowSample, Samples, StripMeta, Tile, limits};
+use fractally_proto::{AttemptId, Band, BandFailed, BandFailure, JobId, RowSample, Samples, StripMeta, Tile, TryEnd, limits};
 
 use crate::{
     Core, Effect, Ending, Note, PayloadId, Why, WorkerId,
@@ -104,6 +104,8 @@ impl Core {
         if !is_mirror {
             self.learn_speed(from, units, iterations, tile.compute_ns);
         }
+        let took = self.tell_try(now, id, tile.attempt, band, TryEnd::Delivered, String::new());
+        out.push(Effect::Note(Note::BandRendered { job: id, band, worker: from, attempt: tile.attempt, took }));
         let also = self.change(id, |job| {
             if !is_mirror {
                 job.cost.learn_from_tile(pixels, executed);
@@ -116,6 +118,7 @@ impl Core {
         });
         for Holder { worker, attempt } in also.into_iter().flatten() {
             self.outrun(now, worker, attempt, units);
+            self.tell_try(now, id, attempt, band, TryEnd::Withdrawn, "another try was sooner".to_owned());
             if !sabotage!(LoserNotWithdrawn) {
                 self.withdraw(worker, attempt, out);
             }
@@ -127,6 +130,8 @@ impl Core {
     fn count_tile(&mut self, from: WorkerId, iterations: u64) {
         if let Some(worker) = self.workers.get_mut(&from) {
             worker.bands_done += 1;
+            worker.conduct.deliver();
+            worker.rank(from, &mut self.fleet);
             worker.iterations = worker.iterations.saturating_add(iterations);
         }
     }
@@ -194,9 +199,11 @@ impl Core {
     pub(crate) fn give_back(&mut self, now: Duration, tried: Try, why: Why, blamed: bool, out: &mut Vec<Effect>) {
         let Try { job: id, band, worker, attempt } = tried;
         let blamed = blamed && !sabotage!(BlameForgotten);
-        if let Some(worker) = self.workers.get_mut(&worker).filter(|_| blamed) {
-            worker.bands_failed += 1;
+        if blamed {
+            self.count_failure(now, worker, id, band, out);
         }
+        let end = if blamed { TryEnd::Failed } else { TryEnd::GivenBack };
+        self.tell_try(now, id, attempt, band, end, why.to_string());
         let work = self.change(id, |job| {
             let work = job.give_back(band.first, attempt, blamed.then_some(worker)).cloned();
             job.unpin_if_untouched();

@@ -34,6 +34,7 @@ impl Core {
             | ClientSays::Ack(_)
             | ClientSays::Cancel(_)
             | ClientSays::StatusQuery
+            | ClientSays::JobQuery(_)
             | ClientSays::Bye => Err((ErrorCode::Unexpected, "say HELLO first".to_owned())),
         };
         match welcome {
@@ -176,6 +177,7 @@ impl Core {
 
     /// Forgets a job: what workers still do for it is withdrawn, what is held is released, its client is told how it ended.
     pub(crate) fn end_job(&mut self, now: Duration, id: JobId, ending: Ending, out: &mut Vec<Effect>) {
+        self.tell_tries_withdrawn(now, id);
         let Some(job) = self.jobs.remove(&id) else { return };
         self.keys.remove(&job.key);
         self.reserved -= job.reserved;
@@ -202,8 +204,12 @@ impl Core {
         }
         match ending {
             Ending::Done => self.jobs_done += 1,
-            Ending::Cancelled(_) | Ending::Failed(_) => self.jobs_lost += 1,
+            Ending::Cancelled(_) | Ending::Failed(_) => {
+                self.jobs_lost += 1;
+                self.forgive(id);
+            }
         }
+        self.archive(now, id, &job, ending.to_string());
         out.push(Effect::Note(Note::JobEnded { job: id, ending }));
     }
 }

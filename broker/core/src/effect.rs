@@ -1,6 +1,6 @@
 //! What goes out: messages, payload slices, releases, goodbyes, and notes for the log.
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, time::Duration};
 
 use fractally_proto::{AttemptId, Band, JobId, Message, StripMeta};
 
@@ -109,6 +109,39 @@ pub enum Note {
         /// How.
         ending: Ending,
     },
+    /// A worker failed at one band after another and is leased nothing for a while.
+    WorkerBenched {
+        /// Who.
+        worker: WorkerId,
+        /// For how long.
+        lasts: Duration,
+    },
+    /// A band was leased.
+    BandLeased {
+        /// Its job.
+        job: JobId,
+        /// Its strips.
+        band: Band,
+        /// To whom.
+        worker: WorkerId,
+        /// Names the try.
+        attempt: AttemptId,
+        /// Whether somebody else is late with it.
+        is_backup: bool,
+    },
+    /// A band was delivered.
+    BandRendered {
+        /// Its job.
+        job: JobId,
+        /// Its strips.
+        band: Band,
+        /// By whom.
+        worker: WorkerId,
+        /// Names the try.
+        attempt: AttemptId,
+        /// Since the lease.
+        took: Duration,
+    },
     /// A band goes back to be offered again.
     BandRequeued {
         /// Its job.
@@ -135,6 +168,16 @@ pub enum Ending {
     Cancelled(&'static str),
     /// A band of it failed too often; the text is what the client was told.
     Failed(String),
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Cancelled(why) => f.write_str(why),
+            Self::Failed(reason) => write!(f, "failed: {reason}"),
+        }
+    }
 }
 
 /// Why a peer is gone or a band went back.

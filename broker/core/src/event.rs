@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use fractally_proto::{Ack, BandFailed, BandProgress, Cancel, Hello, RowSample, Samples, Submit, Tile};
+use fractally_proto::{Ack, BandFailed, BandProgress, Cancel, Credit, Hello, JobQuery, RowSample, Samples, Submit, Tile};
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
@@ -42,6 +42,8 @@ pub enum ClientSays {
     Cancel(Cancel),
     /// Tell about yourself.
     StatusQuery,
+    /// Tell what happened to a job.
+    JobQuery(JobQuery),
     /// The last word.
     Bye,
 }
@@ -71,6 +73,8 @@ pub enum WorkerSays {
     },
     /// A band given back undone.
     BandFailed(BandFailed),
+    /// So many bands from now on.
+    Credit(Credit),
     /// The last word.
     Bye,
 }

@@ -53,6 +53,9 @@ impl Core {
                     assert_eq!(at_worker, Some(in_job), "job {id}: attempt {attempt} is not what its worker holds");
                 }
             }
+            let holders = job.leased.values().flat_map(|leased| &leased.holders).map(|holder| holder.attempt);
+            let held: BTreeSet<_> = holders.collect();
+            assert!(job.begun.keys().eq(&held), "job {id}: living tries {:?}, held {held:?}", job.begun);
             if let Probe::Leased(worker, attempt) = job.probe {
                 assert_eq!(living.remove(&(id, attempt)), Some((worker, What::Probe)), "job {id}: the probe's worker");
             }

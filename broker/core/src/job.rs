@@ -17,7 +17,7 @@ use std::{
 
 use fractally_proto::{AttemptId, Band, Grid, JobId, JobKey, Layout, Priority, Progress, Request, StripMeta};
 
-use crate::{ClientId, Core, PayloadId, WorkerId, cost::CostModel};
+use crate::{ClientId, Core, PayloadId, WorkerId, cost::CostModel, story::Story};
 
 /// Unacknowledged STRIPS messages that a client has at the most.
 pub(crate) const MESSAGES_MAX: usize = 64;
@@ -61,6 +61,9 @@ pub(crate) struct Job {
     pub(crate) service: u64,
     /// Its place among the jobs that want workers, while it wants any.
     pub(crate) turn: Option<Turn>,
+    /// When each living try was leased, and to whom by name.
+    pub(crate) begun: BTreeMap<AttemptId, (Duration, String)>,
+    pub(crate) story: Story,
     pub(crate) totals: Totals,
     pub(crate) pace: Pace,
 }

@@ -22,6 +22,7 @@ mod sabotage;
 
 mod answers;
 mod clients;
+mod conduct;
 mod config;
 mod cost;
 mod effect;
@@ -36,6 +37,7 @@ mod schedule;
 #[cfg(test)]
 mod sim;
 mod status;
+mod story;
 mod submit;
 mod timers;
 mod workers;
@@ -48,12 +50,14 @@ use std::{
 pub use config::Config;
 pub use effect::{Effect, Ending, Note, Why};
 pub use event::{ClientId, ClientSays, PayloadId, WorkerId, WorkerSays};
-use fractally_proto::{ErrorCode, ErrorReport, JobId, JobKey, Message, Status};
+use fractally_proto::{ErrorCode, ErrorReport, JobId, JobKey, JobReport, Message, Status};
 
 use crate::{
     clients::Client,
+    conduct::Absent,
     fleet::Fleet,
     job::{Job, Owner, Turn},
+    story::Archive,
     timers::{Timer, Timers},
     workers::Worker,
 };
@@ -70,6 +74,7 @@ pub struct Core {
     config: Config,
     clients: BTreeMap<ClientId, Client>,
     workers: BTreeMap<WorkerId, Worker>,
+    absent: Absent,
     fleet: Fleet,
     jobs: BTreeMap<JobId, Job>,
     keys: BTreeMap<JobKey, JobId>,
@@ -82,6 +87,9 @@ pub struct Core {
     blameless_until: Duration,
     clients_dropped: Dropped<ClientId>,
     workers_dropped: Dropped<WorkerId>,
+    /// No new jobs are taken.
+    closing: bool,
+    archive: Archive,
     jobs_ever: u64,
     attempts_ever: u64,
     jobs_done: u64,
@@ -95,6 +103,7 @@ impl Core {
             config,
             clients: BTreeMap::new(),
             workers: BTreeMap::new(),
+            absent: Absent::default(),
             fleet: Fleet::default(),
             jobs: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -104,6 +113,8 @@ impl Core {
             blameless_until: Duration::ZERO,
             clients_dropped: Dropped(VecDeque::new()),
             workers_dropped: Dropped(VecDeque::new()),
+            closing: false,
+            archive: Archive::default(),
             jobs_ever: 0,
             attempts_ever: 0,
             jobs_done: 0,
@@ -126,6 +137,10 @@ impl Core {
             ClientSays::StatusQuery => {
                 let report = Message::StatusReport(self.report(now).encode());
                 out.push(Effect::ToClient(client, report));
+            }
+            ClientSays::JobQuery(query) => {
+                let report = JobReport { story: self.story(now, query.job) };
+                out.push(Effect::ToClient(client, Message::JobReport(report.encode())));
             }
             ClientSays::Bye => self.on_client_bye(now, client, out),
         }
@@ -156,6 +171,7 @@ impl Core {
             WorkerSays::Tile { tile, payload, bytes } => self.on_tile(now, worker, tile, (payload, bytes), out),
             WorkerSays::Samples { samples, rows } => self.on_samples(now, worker, samples, rows, out),
             WorkerSays::BandFailed(failed) => self.on_band_failed(now, worker, failed, out),
+            WorkerSays::Credit(credit) => self.on_credit(now, worker, credit, out),
             WorkerSays::Bye => self.on_worker_bye(now, worker, out),
         }
     }
@@ -211,6 +227,16 @@ impl Core {
                 *since = now;
             }
         }
+    }
+
+    /// No more new jobs: SUBMIT of one is refused as `closing`. Those in hand go on.
+    pub fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// Jobs whose client is connected: what a broker that closes may still wait for.
+    pub fn jobs_attached(&self) -> usize {
+        self.jobs.values().filter(|job| job.client().is_some()).count()
     }
 
     /// When [`Self::on_tick`] wants to be called next; it may have passed already. Costs one look at a set. A call may turn out to be

@@ -9,7 +9,7 @@ use std::{ops::Bound, time::Duration};
 use fractally_proto::{AttemptId, Band, Grid, JobId, Lease, LeaseKind, Message, MirrorBand};
 
 use crate::{
-    Core, Effect, WorkerId,
+    Core, Effect, Note, WorkerId,
     cost::probe_of,
     fleet::Crew,
     job::{Holder, Job, Probe, Work},
@@ -149,6 +149,14 @@ impl Core {
             job.engine = Some(self.fleet.engine(worker.kind).to_owned());
         }
         let held = Held::new(id, kind.into(), job.priority, now);
+        let bands = [(attempt, held.what)].into_iter().chain(mirror.map(|mirror| (mirror.attempt, What::Band(mirror.band()))));
+        for (attempt, what) in bands {
+            if let What::Band(band) = what {
+                let is_backup = job.leased.get(&band.first).is_some_and(|leased| leased.holders.len() > 1);
+                job.begun.insert(attempt, (now, worker.about.name.clone()));
+                out.push(Effect::Note(Note::BandLeased { job: id, band, worker: to, attempt, is_backup }));
+            }
+        }
         worker.leases.insert(attempt, held);
         if let Some(mirror) = mirror {
             worker.leases.insert(mirror.attempt, Held { what: What::Band(mirror.band()), is_mirror: true, ..held });

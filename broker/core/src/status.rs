@@ -100,6 +100,7 @@ fn worker_status(now: Duration, id: WorkerId, worker: &Worker) -> WorkerStatus {
         iterations_per_s: worker.iterations_per_s,
         connected_ms: millis(now.saturating_sub(worker.joined)),
         silent_ms: millis(now.saturating_sub(worker.heard)),
+        benched_ms: worker.conduct.benched_until.map(|until| millis(until.saturating_sub(now))),
     }
 }
 

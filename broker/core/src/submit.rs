@@ -15,6 +15,7 @@ use crate::{
     cost::CostModel,
     job::{Delivery, Job, Owner, Pace, Totals},
     schedule::first_probe,
+    story::Story,
 };
 
 impl Core {
@@ -48,6 +49,10 @@ impl Core {
         if submit.have > strips {
             let message = format!("{} strips; the picture has {strips}", submit.have);
             return Err(Refusal::new(RefusalCode::Invalid, "have", message));
+        }
+        if self.closing {
+            let message = "the broker is about to stop and takes no new jobs; try again later, or another broker".to_owned();
+            return Err(Refusal::new(RefusalCode::Closing, "jobs", message));
         }
         if self.jobs.len() >= self.config.jobs_max {
             let message = format!("{} jobs are in hand, as many as may be; try again later", self.jobs.len());
@@ -118,6 +123,8 @@ impl Core {
             cost: CostModel::new(&request),
             service: others.map(|job| job.service).min().unwrap_or(0),
             turn: None,
+            begun: BTreeMap::new(),
+            story: Story::default(),
             totals: Totals::default(),
             pace: Pace::default(),
         };

@@ -7,13 +7,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fractally_proto::{
-    AttemptId, Band, BandProgress, ByeOk, ErrorCode, ErrorReport, Hello, JobId, LeaseKind, Message, Priority, Withdraw,
+    AttemptId, Band, BandProgress, ByeOk, Credit, ErrorCode, ErrorReport, Hello, JobId, LeaseKind, Message, Priority, Withdraw,
     WorkerHello, limits,
 };
 
 use crate::{
     Core, Effect, Note, Why, WorkerId, WorkerSays,
     answers::Try,
+    conduct::Conduct,
     fleet::{Fleet, KindId, Load, Skill, Speed, Standing},
     job::Probe,
     timers::Timer,
@@ -30,6 +31,9 @@ pub(crate) struct Worker {
     pub(crate) moved: Duration,
     /// What it holds. Attempts are numbered as they are leased, so this is also the order of its queue.
     pub(crate) leases: BTreeMap<AttemptId, Held>,
+    /// Bands that it takes at once now, at most what it said in HELLO.
+    pub(crate) credit: u32,
+    pub(crate) conduct: Conduct,
     /// As the fleet counts it.
     pub(crate) load: Option<Load>,
     pub(crate) speed: Option<Speed>,
@@ -84,7 +88,8 @@ impl Worker {
     /// Tells the fleet how loaded it is, or that it has no credit.
     pub(crate) fn rank(&mut self, id: WorkerId, fleet: &mut Fleet) {
         let held = self.credit_used();
-        let load = (held < u64::from(self.about.credit)).then(|| (held << 20) / u64::from(self.about.threads));
+        let takes_more = self.conduct.benched_until.is_none() && held < u64::from(self.credit);
+        let load = takes_more.then(|| (held << 20) / u64::from(self.about.threads));
         if load != self.load {
             fleet.set_load(self.kind, id, self.load, load);
             self.load = load;
@@ -113,9 +118,9 @@ impl Worker {
         mirrors.max(self.leases.len() - mirrors) as u64
     }
 
-    /// Whether all its credit hangs on answers that may never come.
+    /// Whether it is leased nothing before something happens that may never happen: answers, or the end of a bench.
     pub(crate) fn is_stuck(&self) -> bool {
-        self.load.is_none() && self.leases.values().all(|held| held.fenced)
+        self.load.is_none() && (self.conduct.benched_until.is_some() || self.leases.values().all(|held| held.fenced))
     }
 
     /// It counts as heard, and as getting on with everything.
@@ -141,7 +146,7 @@ impl Worker {
     /// When to look at it.
     pub(crate) fn deadline(&self, dead_after: Duration, lease: Duration) -> Duration {
         let living = self.leases.values().filter(|held| !held.fenced).map(|held| self.expiry(held, lease));
-        living.fold(self.dies_at(dead_after), Duration::min)
+        living.chain(self.conduct.benched_until).fold(self.dies_at(dead_after), Duration::min)
     }
 
     pub(crate) fn standing(&self, id: WorkerId) -> Standing {
@@ -161,6 +166,7 @@ impl Core {
             | WorkerSays::Tile { .. }
             | WorkerSays::Samples { .. }
             | WorkerSays::BandFailed(_)
+            | WorkerSays::Credit(_)
             | WorkerSays::Bye => Err((ErrorCode::Unexpected, "say HELLO first".to_owned())),
         };
         match welcome {
@@ -204,9 +210,13 @@ impl Core {
     fn join(&mut self, now: Duration, id: WorkerId, about: WorkerHello, out: &mut Vec<Effect>) {
         let (name, engine, threads) = (about.name.clone(), about.engine.clone(), about.threads);
         let kind = self.fleet.join(Skill::of(engine.clone(), &about.encodings), threads);
+        let mut conduct = self.absent.return_as(&name);
+        conduct.pass(now);
         let mut worker = Worker {
+            credit: about.credit,
             about,
             kind,
+            conduct,
             joined: now,
             heard: now,
             moved: now,
@@ -219,8 +229,9 @@ impl Core {
             iterations: 0,
         };
         worker.rank(id, &mut self.fleet);
+        let deadline = worker.deadline(self.config.dead_after, self.config.lease);
         self.workers.insert(id, worker);
-        self.timers.arm(Timer::Worker(id), now.saturating_add(self.config.dead_after));
+        self.timers.arm(Timer::Worker(id), deadline);
         out.push(Effect::ToWorker(id, self.config.welcome()));
         out.push(Effect::Note(Note::WorkerJoined { worker: id, name, engine, threads }));
         self.touch_all(now);
@@ -248,6 +259,11 @@ impl Core {
             self.drop_worker(id, out);
             return;
         }
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.conduct.pass(now);
+            worker.rank(id, &mut self.fleet);
+        }
+        let Some(worker) = self.workers.get(&id) else { return };
         let over = |held: &&Held| !held.fenced && now >= worker.expiry(held, lease);
         let expired: Vec<AttemptId> = worker.leases.iter().filter(|(_, held)| over(held)).map(|(&attempt, _)| attempt).collect();
         for attempt in expired {
@@ -291,6 +307,37 @@ impl Core {
         Some(held)
     }
 
+    /// A worker that takes fewer keeps those that it holds.
+    pub(crate) fn on_credit(&mut self, now: Duration, id: WorkerId, Credit { credit }: Credit, out: &mut Vec<Effect>) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        if credit > worker.about.credit {
+            let what = format!("a CREDIT of {credit} where HELLO said {}", worker.about.credit);
+            return self.expel_worker(now, id, &what, out);
+        }
+        worker.credit = credit;
+        worker.rank(id, &mut self.fleet);
+    }
+
+    /// A worker failed at a band.
+    pub(crate) fn count_failure(&mut self, now: Duration, id: WorkerId, job: JobId, band: Band, out: &mut Vec<Effect>) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.bands_failed += 1;
+        if let Some(lasts) = worker.conduct.fail(now, job, band.first) {
+            worker.rank(id, &mut self.fleet);
+            self.timers.arm(Timer::Worker(id), now.saturating_add(lasts));
+            out.push(Effect::Note(Note::WorkerBenched { worker: id, lasts }));
+        }
+    }
+
+    /// What failed for a job that is lost was nobody's failure.
+    pub(crate) fn forgive(&mut self, job: JobId) {
+        self.absent.forgive(job);
+        for (&id, worker) in &mut self.workers {
+            worker.conduct.forgive(job);
+            worker.rank(id, &mut self.fleet);
+        }
+    }
+
     pub(crate) fn on_worker_bye(&mut self, now: Duration, id: WorkerId, out: &mut Vec<Effect>) {
         self.worker_gone(now, id, Why::Bye, out);
         out.push(Effect::ToWorker(id, Message::ByeOk(ByeOk {})));
@@ -315,20 +362,28 @@ impl Core {
         self.timers.disarm(Timer::Worker(id));
         self.fleet.set_load(worker.kind, id, worker.load.take(), None);
         self.fleet.leave(worker.kind, worker.about.threads, worker.speed);
-        let living: Vec<_> = worker.leases.iter().filter(|(_, held)| !held.fenced).collect();
+        let living: Vec<_> =
+            worker.leases.iter().filter(|(_, held)| !held.fenced).map(|(&attempt, &held)| (attempt, held)).collect();
         out.push(Effect::Note(Note::WorkerGone { worker: id, why: why.clone(), bands: living.len() }));
         let mut running = worker.about.threads;
-        for (&attempt, held) in living {
+        for (attempt, held) in living {
             let blamed = vanished && !held.is_mirror && running > 0;
             running -= u32::from(blamed);
             match held.what {
                 What::Band(_) if sabotage!(DeadWorkersBandsForgotten) => {}
                 What::Band(band) => {
+                    if blamed {
+                        worker.conduct.fail(now, held.job, band.first);
+                    }
                     self.give_back(now, Try { job: held.job, band, worker: id, attempt }, why.clone(), blamed, out);
                 }
                 What::Probe => self.probe_over(held.job),
             }
+            if blamed && !self.jobs.contains_key(&held.job) {
+                worker.conduct.forgive(held.job);
+            }
         }
+        self.absent.leave(&worker.about.name, worker.conduct);
         self.touch_all(now);
     }
 

@@ -1,6 +1,7 @@
 //! What the broker promises, one law a test. `Grid` hides what does not matter: it carries time, keeps peers alive, remembers what is
 //! leased, and checks the invariants after every event.
 
+mod conduct;
 mod delivery;
 mod failures;
 mod helpers;
@@ -8,6 +9,7 @@ mod leases;
 mod mirrors;
 mod peers;
 mod scheduling;
+mod story;
 mod submits;
 
 use std::time::Duration;

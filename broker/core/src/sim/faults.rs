@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fractally_proto::{Cancel, Epoch};
+use fractally_proto::{BandFailure, Cancel, Credit, Epoch};
 
 use super::{
     plan::{Fault, Told},
@@ -69,6 +69,12 @@ impl World {
 
     fn worker_drains(&mut self, worker: usize, back_after: Duration) -> bool {
         let Some(link) = self.workers[worker].link else { return false };
+        self.say_worker(worker, WorkerSays::Credit(Credit { credit: 0 }));
+        let given_back: Vec<_> = self.workers[worker].tasks.iter().map(|task| task.lease.attempt).collect();
+        // Some are given back one by one, the others with BYE.
+        for attempt in given_back.into_iter().step_by(2) {
+            self.give_up(worker, attempt, BandFailure::Withdrawn);
+        }
         self.say_worker(worker, WorkerSays::Bye);
         self.peer_loses(link);
         self.after(back_after, Event::Connect(Peer::Worker(worker)));
