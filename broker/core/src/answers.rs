@@ -203,7 +203,8 @@ impl Core {
             self.count_failure(now, worker, id, band, out);
         }
         let end = if blamed { TryEnd::Failed } else { TryEnd::GivenBack };
-        self.tell_try(now, id, attempt, band, end, why.to_string());
+        let told = if why == Why::GivenBack { String::new() } else { why.to_string() };
+        self.tell_try(now, id, attempt, band, end, told);
         let work = self.change(id, |job| {
             let work = job.give_back(band.first, attempt, blamed.then_some(worker)).cloned();
             job.unpin_if_untouched();
