@@ -8,6 +8,7 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
 mod overhead;
+mod slow;
 mod threads;
 
 use std::{
@@ -41,6 +42,7 @@ fn main() {
     }
     cold(&lab, runs);
     let runtime = runtime();
+    slow::compare(&lab, if is_test { 300 } else { 4000 }, runs, &runtime);
     overhead::round_trip(&lab, if is_test { 10 } else { 2000 }, &runtime);
     overhead::no_op_bands(&lab, if is_test { 400 } else { 400_000 }, &runtime);
 }

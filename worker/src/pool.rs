@@ -155,7 +155,7 @@ fn work(shared: &Shared, done: &mpsc::UnboundedSender<Outcome>, engine: Engine) 
     while let Some(Taken { lease, watch, session }) = take(shared) {
         let (mut kept, mut goes_on) = (None, true);
         for (attempt, part) in parts(&lease) {
-            let started = read_clock();
+            let (started, processor_time) = (read_clock(), own_processor_time());
             // What a first part has failed at, or was stopped at, says nothing of its mirror: that is given back without blame.
             let make = || if goes_on { bench.make(&lease, part, &mut kept, &watch) } else { Product::Withdrawn };
             let product = catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|panic| {
@@ -164,7 +164,7 @@ fn work(shared: &Shared, done: &mpsc::UnboundedSender<Outcome>, engine: Engine) 
                 Product::Crashed(describe(panic.as_ref()))
             });
             goes_on = matches!(product, Product::Strips { .. });
-            idle_away(started, engine.slow_down, &watch);
+            idle_away(started, own_processor_time().saturating_sub(processor_time), engine.slow_down, &watch);
             shared.queue().running.remove(&attempt);
             let outcome = Outcome { attempt, session, elapsed: read_clock() - started, product };
             if done.send(outcome).is_err() {
@@ -174,9 +174,9 @@ fn work(shared: &Shared, done: &mpsc::UnboundedSender<Outcome>, engine: Engine) 
     }
 }
 
-/// Sleeps until `factor` times as long has passed since the start, unless the work is withdrawn.
-fn idle_away(started: Instant, factor: u32, watch: &Watch) {
-    let until = started + (read_clock() - started) * factor;
+/// Sleeps until `factor` times the processor's time for the work has passed since it began, unless the work is withdrawn.
+fn idle_away(started: Instant, worked: Duration, factor: u32, watch: &Watch) {
+    let until = started + worked * factor;
     while factor > 1 && read_clock() < until && !watch.is_cancelled() {
         thread::sleep((until - read_clock()).min(Duration::from_millis(5)));
     }
@@ -216,6 +216,12 @@ fn describe(panic: &(dyn std::any::Any + Send)) -> String {
 #[expect(clippy::disallowed_methods, reason = "the threads measure themselves, for the broker's cost model")]
 pub(crate) fn read_clock() -> Instant {
     Instant::now()
+}
+
+/// What this thread has had of a processor, ever.
+fn own_processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// Nanoseconds, as the wire carries them.
