@@ -223,9 +223,13 @@ pub(crate) struct BrokerArgs {
     #[arg(long, value_name = "PORT", env = "FRACTALLY_WORKER_PORT", default_value = "5556")]
     pub(crate) worker_port: u16,
     /// Listen where other hosts can connect. Peers cannot be authenticated yet: everybody who reaches the ports can submit
-    /// jobs, pose as a worker and hand in wrong pictures, or stop the broker. For networks whose every host you trust.
+    /// jobs, see what the grid is at, or pose as a worker and hand in wrong pictures; nobody can stop the broker by what he sends.
+    /// For networks whose every host you trust.
     #[arg(long)]
     pub(crate) trust_network: bool,
+    /// How long a new connection may take to shake hands, and then to say HELLO, seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub(crate) handshake_timeout: Duration,
     /// Listen on Unix sockets in a new private folder, which is removed at the end.
     #[arg(long, hide = true)]
     pub(crate) private: bool,

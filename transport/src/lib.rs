@@ -25,6 +25,7 @@
 
 mod backoff;
 mod endpoint;
+mod guard;
 mod hub;
 mod link;
 mod turn;
@@ -32,6 +33,7 @@ mod window;
 
 pub use backoff::Backoff;
 pub use endpoint::{Endpoint, EndpointError};
+pub use guard::{GuardConfig, MessageLimits, raise_descriptor_limit};
 pub use hub::{BindError, Hub, HubEvent, Peer};
 pub use link::{ConnectError, Link, LinkError};
 pub use turn::Turn;
