@@ -1,10 +1,12 @@
 //! The whole system, across real processes: what the README promises, as a user would see it.
 //!
 //! `picture.rs`: same bytes whoever rendered it. `reference.rs`: the counts of another program. `leave.rs`: nothing stays behind.
-//! `input.rs`: bad input is told clearly. `lan.rs`: broker, workers and clients on their own. `peers.rs`: hostile neighbours.
+//! `input.rs`: bad input is told clearly. `lan.rs`: broker, workers and clients on their own. `peers.rs`: neighbours that break
+//! the protocol. `attacks.rs`: neighbours that mean harm.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod attacks;
 mod input;
 mod lan;
 mod leave;
