@@ -53,8 +53,12 @@ impl Raw {
     async fn known(hub: &mut Hub) -> (Self, Peer) {
         let mut raw = Self::ready(hub).await;
         raw.write(&frames(&cancel(0))).await;
-        let (peer, _) = next_message(hub).await;
-        (raw, peer)
+        loop {
+            // Those before it may only now be gone.
+            if let HubEvent::Message(peer, _) = next(hub).await {
+                return (raw, peer);
+            }
+        }
     }
 
     async fn write(&mut self, bytes: &[u8]) {
@@ -134,6 +138,20 @@ async fn while_serving<T>(hub: &mut Hub, work: impl Future<Output = T>) -> T {
         tokio::select! {
             done = &mut work => return done,
             _ = hub.next() => {}
+        }
+    }
+}
+
+/// The same, and keeps the message that comes meanwhile.
+async fn while_serving_one<T>(hub: &mut Hub, work: impl Future<Output = T>) -> (T, Option<(Peer, Message)>) {
+    let mut work = std::pin::pin!(work);
+    let mut kept = None;
+    loop {
+        tokio::select! {
+            done = &mut work => return (done, kept),
+            event = hub.next() => if let HubEvent::Message(peer, message) = event {
+                kept = Some((peer, message));
+            },
         }
     }
 }
@@ -249,6 +267,23 @@ async fn large_messages_wait_for_room_and_get_it_when_others_end() {
     drop(holder);
     assert!(matches!(next(&mut hub).await, HubEvent::Gone(_)));
     assert_eq!(next_message(&mut hub).await, (other, tile(1 << 20)));
+}
+
+#[tokio::test]
+async fn who_holds_room_and_sends_nothing_must_make_way_for_others() {
+    let mut hub = bind(|config| (config.large_bytes_max, config.message_timeout) = (2 << 20, 2 * PATIENCE)).await;
+    let whole = frames(&tile(1 << 20));
+    let (mut holder, _) = Raw::known(&mut hub).await;
+    holder.write(&whole[..500_000]).await;
+    let (mut waiting, peer) = Raw::known(&mut hub).await;
+    waiting.write(&whole).await;
+    let (said, message) = while_serving_one(&mut hub, holder.end()).await;
+    assert!(said.contains("others wait"), "{said:?}");
+    let message = match message {
+        Some(message) => message,
+        None => next_message(&mut hub).await,
+    };
+    assert_eq!(message, (peer, tile(1 << 20)));
 }
 
 #[tokio::test]

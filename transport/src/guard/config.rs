@@ -35,7 +35,7 @@ pub struct GuardConfig {
     /// The same for one IPv4 address, or one /64 network of IPv6.
     pub connections_per_address_max: usize,
     /// Bytes of large frames under way from all peers together, whole from their first byte on; the next one waits. One address gets
-    /// half at the most.
+    /// half at the most. While somebody waits, a peer that sends one at less than 1 MiB/s ends.
     pub large_bytes_max: u64,
 }
 

@@ -33,6 +33,9 @@ pub(super) enum Refusal {
     /// A message that was begun did not go on.
     #[error("half a message, and no more of it within {:.1} s", .0.as_secs_f64())]
     HalfMessage(Duration),
+    /// A large message comes too slowly while others wait for its room.
+    #[error("a large message comes slowly, and others wait for its room")]
+    Slow,
     /// The peer does not read.
     #[error("it did not take what waited for it within {:.1} s", .0.as_secs_f64())]
     NotReading(Duration),

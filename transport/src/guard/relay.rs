@@ -28,6 +28,12 @@ const STEPS_PER_TURN: u32 = 8;
 /// How long the ROUTER gets to close its end once ours is.
 const RETIREMENT: Duration = Duration::from_secs(2);
 
+/// While others wait for room, who holds some may make us wait so long, and once more as long for each [`SLOW_BYTES`] that came.
+const SLOW_GRACE: Duration = Duration::from_secs(1);
+const SLOW_BYTES: u64 = 1 << 20;
+/// How often it is asked whether others wait.
+const SLOW_CHECK: Duration = Duration::from_millis(250);
+
 /// How one direction ended.
 enum End {
     /// The ROUTER closed its end: it has kicked the peer, or is gone. Everything that it said has been passed on.
@@ -182,7 +188,7 @@ impl Relay<'_> {
                 Ok(UpWait::Peer) => up.wait_for(self.peer, self.config.message_timeout).await,
                 Ok(UpWait::Router(bytes)) => write_all(self.router, &bytes).await.map_err(|_| End::RouterLeft),
                 Ok(UpWait::Room(bytes)) => {
-                    up.room = up.share.take(bytes).await;
+                    up.room = up.share.take(bytes).await.map(|room| Held { _room: room, bytes: 0, waited: Duration::ZERO });
                     Ok(())
                 }
                 Err(end) => Err(end),
@@ -213,7 +219,7 @@ impl Relay<'_> {
                 Verdict::Forward(bytes) => {
                     let sound = &scratch[at..at + bytes];
                     at += bytes;
-                    up.note_progress(self.config);
+                    up.note_progress(bytes, self.config);
                     let written = write_now(self.router, sound).map_err(|_| End::RouterLeft)?;
                     if written < bytes {
                         break UpWait::Router(sound[written..].to_vec());
@@ -267,7 +273,7 @@ struct Up {
     is_hungry: bool,
     share: Share,
     /// For the large frame under way.
-    room: Option<Room>,
+    room: Option<Held>,
     /// Whole messages when it was last looked.
     messages: u64,
     /// How long the peer may still make us wait for the rest of the message that it has begun.
@@ -280,7 +286,10 @@ impl Up {
         Self { parser, unparsed, is_hungry: false, share, room: None, messages, patience: config.message_timeout }
     }
 
-    fn note_progress(&mut self, config: &GuardConfig) {
+    fn note_progress(&mut self, bytes: usize, config: &GuardConfig) {
+        if let Some(held) = &mut self.room {
+            held.bytes += bytes as u64;
+        }
         if self.parser.messages() != self.messages {
             self.messages = self.parser.messages();
             self.patience = config.message_timeout;
@@ -296,12 +305,43 @@ impl Up {
             return peer.readable().await.map_err(lost);
         }
         let since = Instant::now();
-        let Ok(readable) = timeout(self.patience, peer.readable()).await else {
-            return Err(End::Refused(Refusal::HalfMessage(limit)));
+        let readable = loop {
+            let slice = if self.room.is_some() { self.patience.min(SLOW_CHECK) } else { self.patience };
+            if let Ok(readable) = timeout(slice, peer.readable()).await {
+                break readable;
+            }
+            if since.elapsed() >= self.patience {
+                return Err(End::Refused(Refusal::HalfMessage(limit)));
+            }
+            self.make_way(since.elapsed())?;
         };
-        self.patience = self.patience.saturating_sub(since.elapsed());
+        let waited = since.elapsed();
+        self.patience = self.patience.saturating_sub(waited);
+        if let Some(held) = &mut self.room {
+            held.waited += waited;
+        }
+        self.make_way(Duration::ZERO)?;
         readable.map_err(lost)
     }
+
+    /// A peer that is slow ends when others wait for the room that it holds.
+    fn make_way(&self, waits: Duration) -> Result<(), End> {
+        let Some(held) = &self.room else { return Ok(()) };
+        let shares = u32::try_from(1 + held.bytes / SLOW_BYTES).unwrap_or(u32::MAX);
+        if held.waited + waits > SLOW_GRACE * shares && self.share.is_wanted() {
+            return Err(End::Refused(Refusal::Slow));
+        }
+        Ok(())
+    }
+}
+
+/// Room that a frame holds, and how it uses it.
+struct Held {
+    _room: Room,
+    /// That have come since.
+    bytes: u64,
+    /// For the peer.
+    waited: Duration,
 }
 
 async fn take_turns(steps: &mut u32) {
