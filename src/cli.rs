@@ -228,7 +228,7 @@ pub(crate) struct BrokerArgs {
     #[arg(long)]
     pub(crate) trust_network: bool,
     /// How long a new connection may take to shake hands, and then to say HELLO, seconds.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = some_seconds)]
     pub(crate) handshake_timeout: Duration,
     /// Listen on Unix sockets in a new private folder, which is removed at the end.
     #[arg(long, hide = true)]
@@ -297,6 +297,10 @@ fn colour_map() -> impl TypedValueParser<Value = ColourMap> {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("{text:?} is not a number of seconds from 0 to 86400"))
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    seconds(text).and_then(|time| if time.is_zero() { Err("it must be more than 0 seconds".to_owned()) } else { Ok(time) })
 }
 
 fn worker_name(name: &str) -> Result<String, String> {

@@ -32,7 +32,7 @@ struct Siege {
 
 impl Siege {
     fn lay() -> Self {
-        Self::lay_to(|lab| Broker::start(lab))
+        Self::lay_to(Broker::start)
     }
 
     fn lay_to(start: impl FnOnce(&Lab) -> Broker) -> Self {
@@ -271,10 +271,10 @@ fn no_descriptor_left() {
     process.limit_descriptors(Some(process.descriptors()));
     let waiting: Vec<_> = siege.endpoints().iter().flat_map(|endpoint| (0..40).map(|_| connect(endpoint))).collect();
     let cpu = process.cpu_time();
-    // A spinning loop shows in time alone: two loops would take two seconds of it.
-    thread::sleep(Duration::from_secs(1));
+    // A spinning loop shows in time alone. It takes all the time of a core that it gets, which is little on a busy machine.
+    thread::sleep(Duration::from_secs(2));
     let spent = process.cpu_time() - cpu;
-    assert!(spent < Duration::from_millis(500), "the broker has spent {spent:?} in a second");
+    assert!(spent < Duration::from_millis(200), "the broker has spent {spent:?} in two seconds");
     drop(waiting);
     process.limit_descriptors(None);
     siege.end();
@@ -334,10 +334,12 @@ fn a_flood_of_small_messages() {
                 one.extend_from_slice(&frame);
             }
             let many = one.repeat(1000);
+            let mut stream = hello(&siege.broker.clients, None);
             while !is_over.load(Ordering::Relaxed) {
-                let mut stream = hello(&siege.broker.clients, None);
-                // Until it is thrown out for reading nothing.
-                while !is_over.load(Ordering::Relaxed) && stream.write_all(&many).is_ok() {}
+                // It is thrown out now and then for reading nothing.
+                if stream.write_all(&many).is_err() {
+                    stream = hello(&siege.broker.clients, None);
+                }
             }
         };
         scope.spawn(flood);

@@ -7,7 +7,7 @@ use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
 use fractally_proto::{Cancel, JobId, Message, StripMeta, Strips, Tile, limits};
-use fractally_transport::{GuardConfig, Hub, HubEvent, Link, Peer};
+use fractally_transport::{GuardConfig, Hub, HubEvent, Link, Peer, raise_descriptor_limit};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -310,6 +310,24 @@ async fn a_peer_too_many_is_sent_away_with_a_word_and_has_a_place_when_another_l
             break;
         }
         assert!(tokio::time::Instant::now() < end, "the place is never free");
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_workers_of_one_address_are_admitted_by_default() {
+    // As many as the descriptors of this machine allow.
+    raise_descriptor_limit().unwrap();
+    let mut hub = bind(|_| ()).await;
+    let all = GuardConfig::for_workers().connections_per_address_max.min(1000);
+    let mut workers = Vec::new();
+    for _ in 0..all {
+        workers.push(Raw::known(&mut hub).await);
+    }
+    for (_, peer) in &workers {
+        hub.send(*peer, &cancel(1));
+    }
+    for (worker, _) in &mut workers {
+        while_serving(&mut hub, worker.expect(&frames(&cancel(1)))).await;
     }
 }
 
