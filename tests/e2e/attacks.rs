@@ -13,14 +13,14 @@ use fractally_proto::{Encoding, Epoch, Heartbeat, Hello, Message, WorkerHello};
 use fractally_testkit::{Broker, Lab, Process, Worker, eventually};
 
 use crate::{
-    LONG, lab,
+    ENDLESS, lab,
     peers::{connect, dealer, greeting, read_to_end, send},
 };
 
 /// A broker needs some 20 MB, and for one render of this size little more.
 const MEMORY_MAX: u64 = 300 << 20;
 
-const SCENE: [&str; 4] = ["--size", "900x600", "--iter", "2000"];
+const SCENE: [&str; 4] = ["--size", "600x400", "--iter", "2000"];
 
 /// A broker with an honest worker, and the picture that it has to make.
 struct Siege {
@@ -89,7 +89,7 @@ fn say(stream: &mut TcpStream, message: &Message) {
     send(stream, &frames.iter().map(|frame| &frame[..]).collect::<Vec<_>>());
 }
 
-/// A worker that nobody leases anything: its engine is of another version.
+/// A worker that is not leased anything: it can do no PNG. One that is can spoil the picture as it likes, whatever stands in front.
 fn idle_worker() -> WorkerHello {
     WorkerHello {
         name: "idle".to_owned(),
@@ -97,7 +97,7 @@ fn idle_worker() -> WorkerHello {
         kernel: "none".to_owned(),
         threads: 1,
         credit: 1,
-        encodings: vec![Encoding::Png],
+        encodings: vec![Encoding::Counts],
     }
 }
 
@@ -283,8 +283,8 @@ fn no_descriptor_left() {
 #[test]
 fn more_connections_than_there_may_be() {
     let siege = Siege::lay_to(|lab| Broker::start_with_descriptors(lab, 128));
-    let args = ["render", "--json", "--broker", &siege.broker.clients, "-o", "long.png"];
-    let long = siege.lab.start(siege.lab.command(args.iter().chain(&LONG)));
+    let args = ["render", "--json", "--broker", &siege.broker.clients, "--iter", "6000", "-o", "long.png"];
+    let long = siege.lab.start(siege.lab.command(args.iter().chain(&ENDLESS)));
     siege.broker.await_status(&siege.lab, "it works", |status| siege.worker.holds_a_band(status));
     let mut refused = 0;
     let crowd: Vec<_> = siege
@@ -343,10 +343,8 @@ fn a_flood_of_small_messages() {
             }
         };
         scope.spawn(flood);
-        scope.spawn(flood);
-        for _ in 0..3 {
-            siege.render();
-        }
+        siege.render();
+        siege.render();
         is_over.store(true, Ordering::Relaxed);
     });
     siege.end();
