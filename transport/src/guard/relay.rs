@@ -111,6 +111,8 @@ impl Relay<'_> {
                 };
             }
         };
+        // Its room is for others from now on.
+        drop(up);
         if let End::PeerLost = first {
             return Ok(());
         }
