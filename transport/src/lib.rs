@@ -21,7 +21,7 @@
 //! | Half a message is kept for ever | the guard ends it after 15 s, or sooner when its room is wanted |
 //! | No deadline on a handshake, no cap on connections, a spinning accept loop when descriptors run out | the guard: 5 s to READY, 5 s more to the first message, and only then a connection to the library; caps below the limit of descriptors; a pause when there are none |
 //! | PLAIN and CURVE are read and ignored | the guard admits NULL alone; peers are not authenticated, so that addresses off the loopback ask for `--trust-network` |
-//! | ZMTP heartbeats are not answered, and cost the connection | the guard answers PING; what counts are heartbeats of the protocol |
+//! | ZMTP heartbeats are not answered, and cost the connection | the guard answers PING (libzmq 4.3.5 with `ZMQ_HEARTBEAT_IVL` stays connected); what counts are heartbeats of the protocol |
 //! | Small slices keep large buffers alive | headers are decoded into values of their own; only payloads keep their buffer |
 //! | No linger: exit loses what was sent | [`Link::bye`]: BYE, drain, BYE_OK |
 //!
