@@ -57,6 +57,8 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
 const BACKLOG: i32 = 4096;
 /// How long no connection is accepted after one could not be for want of descriptors or memory.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// The same after any other failure.
+const FAILED_PAUSE: Duration = Duration::from_millis(1);
 /// How long connections get to end by themselves once the ROUTER is gone.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -130,8 +132,11 @@ async fn accept(listener: &TcpListener, shared: &Arc<Shared>, connections: &mut 
                 shared.refuse(None, &Refusal::Exhausted(error));
                 sleep(EXHAUSTED_PAUSE).await;
             }
-            // The connection ended before it was accepted.
-            Err(error) => debug!(%error, "accept"),
+            // Most often the connection ended before it was accepted. An error that stays must not take a core.
+            Err(error) => {
+                debug!(%error, "accept");
+                sleep(FAILED_PAUSE).await;
+            }
         }
     }
 }
