@@ -8,10 +8,10 @@ use std::{
 };
 
 use anyhow::Context;
-use fractally_broker::{Broker, Config};
-use fractally_transport::Endpoint;
+use fractally_broker::{Broker, Config, Guards};
+use fractally_transport::{Endpoint, raise_descriptor_limit};
 use tempfile::TempDir;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     AGENT,
@@ -31,7 +31,7 @@ pub(crate) async fn run(args: BrokerArgs, stop: Stop) -> Result<(), Failure> {
         None => network_endpoints(&args)?,
     };
     let config = Config::new(AGENT.to_owned(), life::new_epoch());
-    let broker = Broker::bind(&clients, &workers, config).await.map_err(|error| {
+    let broker = Broker::bind(&clients, &workers, config, guards(&args)).await.map_err(|error| {
         let hint = if folder.is_none() { "; choose other ports with --client-port and --worker-port" } else { "" };
         Failure::from(anyhow::anyhow!("{error}{hint}"))
     })?;
@@ -46,6 +46,21 @@ pub(crate) async fn run(args: BrokerArgs, stop: Stop) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Each connection takes descriptors, so that as many may come as the system allows.
+fn guards(args: &BrokerArgs) -> Guards {
+    if let Err(error) = raise_descriptor_limit() {
+        warn!(%error, "the limit of open descriptors stays as it is");
+    }
+    let mut guards = Guards::default();
+    for guard in [&mut guards.clients, &mut guards.workers] {
+        guard.handshake_timeout = args.handshake_timeout;
+    }
+    if !args.private {
+        info!(clients = guards.clients.connections_max, workers = guards.workers.connections_max, "connections that may come");
+    }
+    guards
+}
+
 fn say_ready(clients: &Endpoint, workers: &Endpoint) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "ready {clients} {workers}")?;
@@ -55,8 +70,8 @@ fn say_ready(clients: &Endpoint, workers: &Endpoint) -> std::io::Result<()> {
 fn network_endpoints(args: &BrokerArgs) -> Result<(Endpoint, Endpoint), Failure> {
     if !args.listen.is_loopback() && !args.trust_network {
         return Err(Failure::usage(format!(
-            "--listen: other hosts can reach {}, and peers cannot be authenticated yet: whoever connects can submit jobs, pose as \
-             a worker, or stop the broker. Add --trust-network if you trust every host that can reach it, or listen on 127.0.0.1",
+            "--listen: other hosts can reach {}, and peers cannot be authenticated yet: whoever connects can submit jobs, or pose \
+             as a worker and hand in wrong pictures. Add --trust-network if you trust every host that can reach it, or listen on 127.0.0.1",
             args.listen
         )));
     }

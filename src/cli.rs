@@ -235,9 +235,13 @@ pub(crate) struct BrokerArgs {
     #[arg(long, value_name = "PORT", env = "FRACTALLY_WORKER_PORT", default_value = "5556")]
     pub(crate) worker_port: u16,
     /// Listen where other hosts can connect. Peers cannot be authenticated yet: everybody who reaches the ports can submit
-    /// jobs, pose as a worker and hand in wrong pictures, or stop the broker. For networks whose every host you trust.
+    /// jobs, see what the grid is at, or pose as a worker and hand in wrong pictures; nobody can stop the broker by what he sends.
+    /// For networks whose every host you trust.
     #[arg(long)]
     pub(crate) trust_network: bool,
+    /// How long a new connection may take to shake hands, and then to say HELLO, seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = some_seconds)]
+    pub(crate) handshake_timeout: Duration,
     /// Listen on Unix sockets in a new private folder, which is removed at the end.
     #[arg(long, hide = true)]
     pub(crate) private: bool,
@@ -325,6 +329,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
 fn job_id(text: &str) -> Result<JobId, String> {
     let wrong = || format!("{text:?} is not a job id; they look like 59eb2c4b00000001");
     u64::from_str_radix(text, 16).map(JobId).map_err(|_| wrong())
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    seconds(text).and_then(|time| if time.is_zero() { Err("it must be more than 0 seconds".to_owned()) } else { Ok(time) })
 }
 
 fn worker_name(name: &str) -> Result<String, String> {

@@ -1,12 +1,13 @@
 //! The grid against one process: the same kernel, colours, encoding and file, once over a broker and worker processes, once on
 //! threads. Whatever the grid adds is the difference. Then the cold `fractally render`, from nothing to a file; and what the
-//! grid costs when there is nothing to compute.
+//! grid costs when there is nothing to compute, and what the guard adds to its connections.
 //!
 //! `cargo bench --bench grid` prints medians with their spread. Figures of one run may be compared with one another; those of
-//! different runs may not, since machines are noisy.
+//! different runs may not, since machines are noisy. `cargo bench --bench grid guard` measures the guard alone.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
+mod guard;
 mod overhead;
 mod slow;
 mod threads;
@@ -30,6 +31,9 @@ fn main() {
     let is_test = std::env::args().any(|arg| arg == "--test");
     let asked = std::env::var("FRACTALLY_BENCH_RUNS").ok().and_then(|runs| runs.parse().ok());
     let runs = if is_test { 1 } else { asked.unwrap_or(RUNS) };
+    if std::env::args().any(|arg| arg == "guard") {
+        return guard::compare(runs, 5000);
+    }
     let cores = available_parallelism().map_or(1, usize::from);
     println!("{} | {cores} cores | {} | median of {runs} (least, most)", processor(), fractally_fractal::kernel::best().name());
     let lab = Lab::new(env!("CARGO_BIN_EXE_fractally"));
@@ -45,6 +49,7 @@ fn main() {
     slow::compare(&lab, if is_test { 300 } else { 4000 }, runs, &runtime);
     overhead::round_trip(&lab, if is_test { 10 } else { 2000 }, &runtime);
     overhead::no_op_bands(&lab, if is_test { 400 } else { 400_000 }, &runtime);
+    guard::compare(runs, if is_test { 100 } else { 5000 });
 }
 
 fn runtime() -> tokio::runtime::Runtime {

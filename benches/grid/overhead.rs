@@ -3,10 +3,7 @@
 //! The broker is the real process. Here stand workers and a client that speak the protocol and compute nothing: a worker answers
 //! each lease at once with a tile of one byte a strip, and says that it took long, so that the broker cuts bands of one strip.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fractally_proto::{
@@ -26,7 +23,7 @@ const CLAIMED_NS: u64 = 1_000_000_000_000;
 pub(crate) fn no_op_bands(lab: &Lab, strips: u32, runtime: &tokio::runtime::Runtime) {
     for credit in [1, 2, 4, 8] {
         let broker = Broker::start_with(lab, &["--private", "--log", "warn"]);
-        let before = cpu_seconds(broker.process.id());
+        let before = broker.process.cpu_time();
         let started = Instant::now();
         let attempts = runtime.block_on(async {
             tokio::select! {
@@ -35,7 +32,7 @@ pub(crate) fn no_op_bands(lab: &Lab, strips: u32, runtime: &tokio::runtime::Runt
                 () = no_op_worker(&broker, credit, 2) => unreachable!("workers go on for ever"),
             }
         });
-        let (wall, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds(broker.process.id()) - before);
+        let (wall, cpu) = (started.elapsed().as_secs_f64(), (broker.process.cpu_time() - before).as_secs_f64());
         let each = |seconds: f64| seconds * 1e6 / attempts as f64;
         println!(
             "bands without work, two workers, credit {credit}: {attempts} bands, broker {:.1} us of CPU a band, {:.0} bands/s",
@@ -166,15 +163,4 @@ async fn acknowledge(link: &mut Link) {
     if link.is_ack_due() {
         link.heartbeat(Vec::new()).await.expect("the broker stays");
     }
-}
-
-/// User and system time of a process so far.
-fn cpu_seconds(id: i32) -> f64 {
-    /// Ticks a second of /proc on Linux, whatever the kernel's own clock.
-    const TICKS: f64 = 100.0;
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).expect("the broker runs");
-    // Behind the name in brackets, which may hold anything, stand 11 fields and then the two times.
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: f64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-    ticks / TICKS
 }

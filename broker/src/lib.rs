@@ -11,4 +11,4 @@ mod shell;
 mod words;
 
 pub use fractally_broker_core::Config;
-pub use shell::Broker;
+pub use shell::{Broker, Guards};

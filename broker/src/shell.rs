@@ -7,7 +7,7 @@ use std::{
 
 use fractally_broker_core::{ClientId, Config, Core, Effect, WorkerId};
 use fractally_proto::{DecodeError, ErrorCode, Message, Strips};
-use fractally_transport::{BindError, Endpoint, Hub, HubEvent, Peer, Turn};
+use fractally_transport::{BindError, Endpoint, GuardConfig, Hub, HubEvent, Peer, Turn};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -30,6 +30,21 @@ pub struct Broker {
     effects: Vec<Effect>,
 }
 
+/// What is demanded of peers before their messages are read, where they come over TCP.
+#[derive(Clone, Debug)]
+pub struct Guards {
+    /// Of clients.
+    pub clients: GuardConfig,
+    /// Of workers.
+    pub workers: GuardConfig,
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        Self { clients: GuardConfig::for_clients(), workers: GuardConfig::for_workers() }
+    }
+}
+
 /// Which of the two sockets.
 #[derive(Clone, Copy)]
 enum Side {
@@ -42,12 +57,12 @@ impl Broker {
     ///
     /// # Errors
     /// [`BindError`] when an address is taken, not ours, or not allowed.
-    pub async fn bind(clients: &Endpoint, workers: &Endpoint, config: Config) -> Result<Self, BindError> {
+    pub async fn bind(clients: &Endpoint, workers: &Endpoint, config: Config, guards: Guards) -> Result<Self, BindError> {
         Ok(Self {
             heartbeat: config.heartbeat,
             core: Core::new(config),
-            clients: Hub::bind(clients).await?,
-            workers: Hub::bind(workers).await?,
+            clients: Hub::bind(clients, guards.clients).await?,
+            workers: Hub::bind(workers, guards.workers).await?,
             payloads: Payloads::default(),
             started: read_clock(),
             turned: Duration::ZERO,

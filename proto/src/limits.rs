@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 pub const FRAMES_MAX: usize = 4;
 /// Bytes of a MessagePack header.
 pub const HEADER_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of all frames of a message without payload: 5 of preamble, 1 of command, the header, and room to say what is wrong with a
+/// header that is a little too long.
+pub const CONTROL_BYTES_MAX: usize = HEADER_BYTES_MAX + 64;
 /// Nesting of maps and arrays in a header.
 pub const HEADER_DEPTH_MAX: usize = 8;
 /// Bytes of a payload frame.

@@ -2,10 +2,11 @@
 //!
 //! `picture.rs`: same bytes whoever rendered it. `reference.rs`: the counts of another program. `leave.rs`: nothing stays behind.
 //! `input.rs`: bad input is told clearly. `lan.rs`: broker, workers and clients on their own. `drain.rs`: asked to
-//! stop, they finish what they have. `peers.rs`: hostile neighbours.
+//! stop, they finish what they have. `peers.rs`: neighbours that break the protocol. `attacks.rs`: neighbours that mean harm.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod attacks;
 mod drain;
 mod input;
 mod lan;

@@ -10,16 +10,28 @@ use fractally_testkit::{Broker, Worker};
 
 use crate::lab;
 
-/// Connects, greets as ZMTP 3.0 does (NULL security) and says READY as a DEALER.
-fn dealer(endpoint: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(endpoint.strip_prefix("tcp://").unwrap()).unwrap();
+/// A connection on which nothing was said. A read or a write that takes a minute fails.
+pub(crate) fn connect(endpoint: &str) -> TcpStream {
+    let stream = TcpStream::connect(endpoint.strip_prefix("tcp://").unwrap()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream
+}
+
+/// A greeting as ZMTP 3.0 has it, with NULL security.
+pub(crate) fn greeting() -> [u8; 64] {
     let mut greeting = [0; 64];
     greeting[0] = 0xff;
     greeting[9] = 0x7f;
     greeting[10] = 3;
     greeting[12..16].copy_from_slice(b"NULL");
-    stream.write_all(&greeting).unwrap();
+    greeting
+}
+
+/// Connects, greets and says READY as a DEALER.
+pub(crate) fn dealer(endpoint: &str) -> TcpStream {
+    let mut stream = connect(endpoint);
+    stream.write_all(&greeting()).unwrap();
     stream.read_exact(&mut [0; 64]).unwrap();
     let ready = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER";
     stream.write_all(&[0x04, u8::try_from(ready.len()).unwrap()]).unwrap();
@@ -30,7 +42,7 @@ fn dealer(endpoint: &str) -> TcpStream {
     stream
 }
 
-fn send(stream: &mut TcpStream, frames: &[&[u8]]) {
+pub(crate) fn send(stream: &mut TcpStream, frames: &[&[u8]]) {
     for (index, frame) in frames.iter().enumerate() {
         let more = u8::from(index + 1 < frames.len());
         if let Ok(short) = u8::try_from(frame.len()) {
@@ -44,7 +56,7 @@ fn send(stream: &mut TcpStream, frames: &[&[u8]]) {
 }
 
 /// Reads until the broker ends the connection, which it must; gives what it said.
-fn read_to_end(mut stream: TcpStream) -> String {
+pub(crate) fn read_to_end(mut stream: TcpStream) -> String {
     let mut said = Vec::new();
     if let Err(error) = stream.read_to_end(&mut said) {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "the broker keeps the connection");

@@ -11,7 +11,6 @@ use std::{
 use bytes::Bytes;
 use fractally_proto::{Bye, DecodeError, Heartbeat, Message};
 use futures::{FutureExt, StreamExt, channel::mpsc};
-use socket2::SockRef;
 use thiserror::Error;
 use tracing::debug;
 use zeromq::{
@@ -19,7 +18,12 @@ use zeromq::{
     util::PeerIdentity,
 };
 
-use crate::{Endpoint, SendWindow, link::size_of, window::Received};
+use crate::{
+    Endpoint, SendWindow,
+    guard::{self, Guard, GuardConfig},
+    link::size_of,
+    window::Received,
+};
 
 /// Messages and bytes that may wait behind a closed window before the peer is dropped.
 const WAITING_MESSAGES_MAX: usize = 4096;
@@ -27,9 +31,6 @@ const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Heartbeats wait for no window, so a peer that only ever sends could make them pile up; beyond so many messages that it has
 /// not seen it is dropped.
 const UNSEEN_MAX: usize = 2048;
-/// A peer whose kernel acknowledges no bytes for so long is gone, and what its connection holds is freed.
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// How long the library gets for what was sent last: it does not tell when it is out.
 const FAREWELL: Duration = Duration::from_millis(100);
 
@@ -85,6 +86,8 @@ pub struct Hub {
     next_peer: u64,
     /// The owner's clock, as told by [`Hub::set_now`].
     now: Duration,
+    /// What stands between TCP and the ROUTER.
+    _guard: Option<Guard>,
 }
 
 struct PeerState {
@@ -99,18 +102,42 @@ struct PeerState {
 impl Hub {
     /// Listens on `endpoint`. TCP hosts must be addresses; port 0 is replaced by the one that the system chose.
     ///
+    /// On TCP a guard stands in front and holds peers to `guard`. A Unix socket has none: the file system lets in only those who
+    /// may write to its path, and its owner chooses a folder that nobody else can enter.
+    ///
     /// # Errors
     /// [`BindError`] when the address is taken, not ours, or not allowed.
-    pub async fn bind(endpoint: &Endpoint) -> Result<Self, BindError> {
+    pub async fn bind(endpoint: &Endpoint, guard: GuardConfig) -> Result<Self, BindError> {
+        Self::bind_with(endpoint, Some(guard)).await
+    }
+
+    /// The same with nothing in front: a single peer can then abort the process with a few bytes. For measuring what the guard
+    /// costs.
+    ///
+    /// # Errors
+    /// As for [`Hub::bind`].
+    pub async fn bind_unguarded(endpoint: &Endpoint) -> Result<Self, BindError> {
+        Self::bind_with(endpoint, None).await
+    }
+
+    async fn bind_with(endpoint: &Endpoint, config: Option<GuardConfig>) -> Result<Self, BindError> {
         let io_error = |source| BindError::Io { endpoint: endpoint.clone(), source };
         let mut socket = RouterSocket::new();
         let monitor = socket.monitor();
+        let mut guard = None;
         let (bound, endpoint) = match endpoint {
             Endpoint::Tcp { host, port } => {
                 let listener = TcpListener::bind((host.as_str(), *port)).map_err(io_error)?;
-                watch_over_connections(&listener).map_err(io_error)?;
-                let bound = listener.local_addr().map_err(io_error)?.into();
-                (socket.bind_listener(listener).await, bound)
+                let address = listener.local_addr().map_err(io_error)?.into();
+                let bound = if let Some(config) = config {
+                    let (running, inner) = Guard::start(listener, config).map_err(io_error)?;
+                    guard = Some(running);
+                    socket.bind_listener(inner).await
+                } else {
+                    guard::watch_over_connections(&listener).map_err(io_error)?;
+                    socket.bind_listener(listener).await
+                };
+                (bound, address)
             }
             Endpoint::Ipc(path) => {
                 let listener = UnixListener::bind(path).map_err(io_error)?;
@@ -132,6 +159,7 @@ impl Hub {
             ack_due: Vec::new(),
             next_peer: 1,
             now: Duration::ZERO,
+            _guard: guard,
         })
     }
 
@@ -307,11 +335,4 @@ impl Hub {
         self.kick(peer);
         self.dropped.push_back(peer);
     }
-}
-
-/// Connections that the listener accepts inherit these: one whose other side is silent below TCP ends by itself.
-fn watch_over_connections(listener: &TcpListener) -> std::io::Result<()> {
-    let socket = SockRef::from(listener);
-    socket.set_keepalive(true)?;
-    socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))
 }

@@ -6,13 +6,17 @@ use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use fractally_proto::{Ack, Cancel, Heartbeat, JobId, Message, StripMeta, Strips, limits};
-use fractally_transport::{Endpoint, Hub, HubEvent, Link, LinkError, Peer};
+use fractally_transport::{Endpoint, GuardConfig, Hub, HubEvent, Link, LinkError, Peer};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn hub() -> Hub {
-    Hub::bind(&"tcp://127.0.0.1:0".parse().unwrap()).await.unwrap()
+    bind("tcp://127.0.0.1:0").await
+}
+
+async fn bind(endpoint: &str) -> Hub {
+    Hub::bind(&endpoint.parse().unwrap(), GuardConfig::for_workers()).await.unwrap()
 }
 
 async fn link(endpoint: &Endpoint) -> Link {
@@ -38,7 +42,7 @@ async fn next_message(hub: &mut Hub) -> (Peer, Message) {
 async fn messages_go_both_ways_on_tcp_and_unix_sockets() {
     let folder = PathBuf::from(format!("/tmp/fractally-wire-{}", std::process::id()));
     for endpoint in ["tcp://127.0.0.1:0".to_owned(), format!("ipc://{}", folder.display())] {
-        let mut hub = Hub::bind(&endpoint.parse().unwrap()).await.unwrap();
+        let mut hub = bind(&endpoint).await;
         let mut links = [link(hub.endpoint()).await, link(hub.endpoint()).await];
         for (job, link) in links.iter_mut().enumerate() {
             link.send(&cancel(job as u64)).await.unwrap();

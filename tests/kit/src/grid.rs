@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
-    process::Stdio,
+    process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -37,7 +37,16 @@ impl Broker {
 
     /// Starts a broker with these options and waits until it listens.
     pub fn start_with(lab: &Lab, options: &[&str]) -> Self {
-        let mut command = lab.command(["broker"].iter().chain(options));
+        Self::start_command(lab.command(["broker"].iter().chain(options)))
+    }
+
+    /// Starts a broker on free ports that may open so many descriptors, and waits until it listens.
+    pub fn start_with_descriptors(lab: &Lab, descriptors: u32) -> Self {
+        let options = ["broker", "--client-port", "0", "--worker-port", "0"];
+        Self::start_command(lab.command_with_descriptors(descriptors, options))
+    }
+
+    fn start_command(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Process::of(command.spawn().expect("the broker starts"));
         let stdout = process.child().stdout.take().expect("its stdout is piped");

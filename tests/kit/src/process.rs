@@ -7,9 +7,10 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
 
 use crate::eventually;
@@ -65,6 +66,24 @@ impl Lab {
             command.env_remove(name);
         }
         command.env_remove("XDG_RUNTIME_DIR").env("TMPDIR", self.temporary());
+        command
+    }
+
+    /// The same with at most so many open descriptors.
+    pub fn command_with_descriptors<A: AsRef<OsStr>>(&self, descriptors: u32, args: impl IntoIterator<Item = A>) -> Command {
+        let plain = self.command(args);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")])
+            .arg(plain.get_program())
+            .args(plain.get_args());
+        command.current_dir(self.folder.path());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         command
     }
 
@@ -167,6 +186,37 @@ impl Process {
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The most memory that it has held at any time so far, bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
+        1024 * line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
+    }
+
+    /// Open descriptors.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it runs").count()
+    }
+
+    /// User and system time so far.
+    pub fn cpu_time(&self) -> Duration {
+        /// Ticks a second of /proc on Linux, whatever the kernel's own clock.
+        const TICKS: u64 = 100;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it runs");
+        // Behind the name in brackets, which may hold anything, stand 11 fields and then the two times.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 1000 / TICKS)
+    }
+
+    /// Lowers the limit of open descriptors to so many, or gives it back the one that it may have (`None`).
+    pub fn limit_descriptors(&self, limit: Option<usize>) {
+        let id = Pid::from_raw(self.id()).expect("ids are positive");
+        let mut limits = getrlimit(Resource::Nofile);
+        limits.current = limit.map_or(limits.maximum, |limit| Some(limit as u64));
+        prlimit(Some(id), Resource::Nofile, limits).expect("a child's limits may be set");
     }
 
     /// SIGKILL: it cannot do anything about it.
