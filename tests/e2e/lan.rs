@@ -207,3 +207,14 @@ fn a_broker_that_stood_still_lays_it_to_nobody() {
     let log = broker.process.wait().stderr;
     assert!(!log.contains("blamed=true"), "{log}");
 }
+
+/// Once the client acknowledged by bytes and by time only, and looked at both when strips came: the broker sends 64 messages without an
+/// acknowledgement, and quick small strips left each waiting for the other.
+#[test]
+fn a_picture_of_many_quick_small_strips_is_finished() {
+    let lab = lab();
+    for workers in ["4", "8"] {
+        let report = lab.render(["--workers", workers, "--center", "1000+0i", "--size", "4000x4000", "-o", "far.png"]);
+        assert_eq!(report["bytes"].as_u64(), Some(std::fs::metadata(lab.path("far.png")).unwrap().len()));
+    }
+}
