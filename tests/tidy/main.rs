@@ -49,6 +49,7 @@ fn imports_point_one_way() {
         ("client/Cargo.toml", &["proto", "transport"]),
         ("fractal/Cargo.toml", &[]),
         ("proto/Cargo.toml", &[]),
+        ("simulator/Cargo.toml", &["broker-core", "fractal", "proto"]),
         ("tests/kit/Cargo.toml", &[]),
         ("transport/Cargo.toml", &["proto"]),
         ("worker/Cargo.toml", &["fractal", "proto", "transport"]),
