@@ -49,7 +49,7 @@ fn imports_point_one_way() {
         ("client/Cargo.toml", &["proto", "transport"]),
         ("fractal/Cargo.toml", &[]),
         ("proto/Cargo.toml", &[]),
-        ("tests/kit/Cargo.toml", &[]),
+        ("tests/kit/Cargo.toml", &["proto", "transport"]),
         ("transport/Cargo.toml", &["proto"]),
         ("worker/Cargo.toml", &["fractal", "proto", "transport"]),
     ]);

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
-    process::Stdio,
+    process::{Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -37,7 +37,11 @@ impl Broker {
 
     /// Starts a broker with these options and waits until it listens.
     pub fn start_with(lab: &Lab, options: &[&str]) -> Self {
-        let mut command = lab.command(["broker"].iter().chain(options));
+        Self::start_by(lab.command(["broker"].iter().chain(options)))
+    }
+
+    /// Starts a broker by this command and waits until it listens.
+    pub fn start_by(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Process::of(command.spawn().expect("the broker starts"));
         let stdout = process.child().stdout.take().expect("its stdout is piped");
@@ -85,9 +89,12 @@ pub fn lasting_ports() -> [String; 2] {
 impl Worker {
     /// Starts a worker of `threads` threads for a broker.
     pub fn start(lab: &Lab, broker: &Broker, name: &str, threads: u32) -> Self {
-        let threads = threads.to_string();
-        let command = lab.command(["worker", "--broker", &broker.workers, "--threads", &threads, "--name", name]);
-        Self { process: lab.start(command), name: name.to_owned() }
+        Self { process: lab.start(Self::command(lab, &broker.workers, name, threads)), name: name.to_owned() }
+    }
+
+    /// The command that starts one for the broker at `endpoint`.
+    pub fn command(lab: &Lab, endpoint: &str, name: &str, threads: u32) -> Command {
+        lab.command(["worker", "--broker", endpoint, "--threads", &threads.to_string(), "--name", name])
     }
 
     /// Its row in a status.
