@@ -1,7 +1,8 @@
 //! The whole system, across real processes: what the README promises, as a user would see it.
 //!
 //! `picture.rs`: same bytes whoever rendered it. `reference.rs`: the counts of another program. `leave.rs`: nothing stays behind.
-//! `input.rs`: bad input is told clearly. `lan.rs`: broker, workers and clients on their own. `peers.rs`: hostile neighbours.
+//! `input.rs`: bad input is told clearly. `lan.rs`: broker, workers and clients on their own. `peers.rs`: hostile neighbours, in plain
+//! bytes. `strangers.rs`: neighbours that speak the protocol well and mean it ill.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -11,6 +12,7 @@ mod leave;
 mod peers;
 mod picture;
 mod reference;
+mod strangers;
 
 use fractally_testkit::Lab;
 
