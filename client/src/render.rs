@@ -19,10 +19,10 @@ use crate::{
 
 /// Bytes of strips that the broker may send ahead of our acknowledgements.
 const WINDOW_BYTES: u64 = 16 * 1024 * 1024;
-/// Strips are acknowledged after so many bytes, or so much time, at the latest with the last.
+/// Strips are acknowledged after so many bytes, so many messages (a quarter of what the broker sends ahead), or so much time, at the
+/// latest with the last.
 const ACK_BYTES: u64 = WINDOW_BYTES / 16;
-/// Half of what the broker sends without one.
-const ACK_MESSAGES: u32 = 32;
+const ACK_MESSAGES: u32 = 16;
 const ACK_EVERY: Duration = Duration::from_millis(50);
 /// How long BYE and the answer to CANCEL may take.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -157,8 +157,7 @@ struct Follower<'a, W: Write, F: FnMut(Event)> {
     engine: Option<String>,
     /// Whether a broker has ever answered.
     was_welcome: bool,
-    /// Bytes of strips that are held and not acknowledged yet, and when something was acknowledged last.
-    /// Of STRIPS that are in the file and were not acknowledged.
+    /// Bytes and messages of strips that are held and not acknowledged yet, and when something was acknowledged last.
     unsaid_bytes: u64,
     unsaid_messages: u32,
     said_at: Instant,
@@ -178,12 +177,14 @@ impl<W: Write, F: FnMut(Event)> Follower<'_, W, F> {
         };
         self.was_welcome = true;
         self.options.request.validate(&session.welcome.limits)?;
+        // The SUBMIT says it.
+        (self.unsaid_bytes, self.unsaid_messages) = (0, 0);
         session.send(&Message::Submit(self.submit())).await?;
         let mut job = None;
         loop {
             let message = tokio::select! {
                 message = session.next() => message?,
-                () = tokio::time::sleep_until((self.said_at + ACK_EVERY).into()), if job.is_some() && self.unsaid_messages > 0 => {
+                () = tokio::time::sleep_until((self.said_at + ACK_EVERY).into()), if self.unsaid_messages > 0 => {
                     self.acknowledge(&mut session, job).await?;
                     continue;
                 }
@@ -211,19 +212,21 @@ impl<W: Write, F: FnMut(Event)> Follower<'_, W, F> {
         }
     }
 
-    /// Every acknowledgement wakes the broker, so quick strips are acknowledged several at a time, and after a while at the latest.
-    fn is_ack_due(&self) -> bool {
-        let is_last = self.file.have() == self.file.layout().strips();
-        let is_much = self.unsaid_bytes >= ACK_BYTES || self.unsaid_messages >= ACK_MESSAGES;
-        is_last || is_much || self.said_at.elapsed() >= ACK_EVERY
-    }
-
+    /// Tells the broker what is held.
     async fn acknowledge(&mut self, session: &mut Session, job: Option<JobId>) -> Result<(), SessionError> {
         if let Some(job) = job {
             session.send(&Message::Ack(Ack { job, have: self.file.have() })).await?;
         }
         (self.unsaid_bytes, self.unsaid_messages, self.said_at) = (0, 0, read_clock());
         Ok(())
+    }
+
+    /// Every acknowledgement wakes the broker, so quick strips are acknowledged several at a time. What waits for more of them is
+    /// acknowledged when its time is over, for there may be no more before it.
+    fn is_ack_due(&self) -> bool {
+        let is_last = self.file.have() == self.file.layout().strips();
+        let is_much = self.unsaid_bytes >= ACK_BYTES || self.unsaid_messages >= ACK_MESSAGES;
+        is_last || is_much || self.said_at.elapsed() >= ACK_EVERY
     }
 
     fn submit(&self) -> Submit {

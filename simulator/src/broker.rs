@@ -177,7 +177,11 @@ impl World<'_> {
                 self.broker.lease_is_over(failed.attempt);
                 None
             }
-            WorkerSays::Hello(_) | WorkerSays::Heartbeat(_) | WorkerSays::Samples { .. } | WorkerSays::Bye => None,
+            WorkerSays::Hello(_)
+            | WorkerSays::Heartbeat(_)
+            | WorkerSays::Samples { .. }
+            | WorkerSays::Credit(_)
+            | WorkerSays::Bye => None,
         };
         self.broker.core.on_worker(now, worker, says, out);
         // A tile that is not wanted is released on the spot; another is held until the client has acknowledged it.

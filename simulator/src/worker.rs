@@ -143,13 +143,6 @@ impl Worker {
     }
 }
 
-/// Whether a WITHDRAW passes over a band that a thread has begun.
-///
-/// The message has no such wish yet. Once it has (`if_waiting`), this is the only place that has to know.
-fn passes_over_what_runs(_withdraw: &Withdraw) -> bool {
-    false
-}
-
 impl World<'_> {
     fn worker(&mut self, worker: u32) -> &mut Worker {
         &mut self.workers[worker as usize]
@@ -253,7 +246,7 @@ impl World<'_> {
         let runs = worker.running.iter().position(|running| names(&running.task));
         let task = match (waits, runs) {
             (Some(order), _) => worker.waiting.remove(&order),
-            (None, Some(_)) if passes_over_what_runs(&withdraw) => None,
+            (None, Some(_)) if withdraw.if_waiting => None,
             (None, Some(running)) => {
                 let rate = worker.rate();
                 let mut running = worker.running.remove(running);

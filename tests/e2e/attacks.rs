@@ -73,7 +73,7 @@ impl Siege {
         let status = self.broker.status(&self.lab);
         let worker = self.worker.row(&status).expect("the worker is still there");
         assert_eq!(worker["bands_failed"], 0);
-        let peak = self.broker.process.peak_memory();
+        let [_, peak] = self.broker.process.memory();
         assert!(peak < MEMORY_MAX, "the broker has held {peak} bytes");
     }
 }
@@ -86,7 +86,7 @@ fn hello(endpoint: &str, worker: Option<WorkerHello>) -> TcpStream {
 
 fn say(stream: &mut TcpStream, message: &Message) {
     let frames = message.encode();
-    send(stream, &frames.iter().map(|frame| &frame[..]).collect::<Vec<_>>());
+    send(stream, &frames).expect("the broker takes it");
 }
 
 /// A worker that is not leased anything: it can do no PNG. One that is can spoil the picture as it likes, whatever stands in front.

@@ -1,21 +1,12 @@
 //! SIGTERM: workers and brokers finish what they have. And Ctrl-C at the client: nothing goes on anywhere.
 
-use std::fs;
-
-use fractally_testkit::{Broker, Process, Worker, eventually};
+use fractally_testkit::{Broker, Worker, eventually};
 use serde_json::Value;
 
 use crate::{ENDLESS, LONG, lab};
 
 fn sha256(report: &Value) -> String {
     report["sha256"].as_str().expect("the report has a hash").to_owned()
-}
-
-/// Clock ticks of processor time that a process has had.
-fn processor_time(process: &Process) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.id())).expect("it runs");
-    let fields = stat.rsplit_once(')').expect("a name in brackets").1.split_whitespace();
-    fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
 }
 
 #[test]
@@ -98,8 +89,8 @@ fn a_render_that_is_stopped_frees_the_workers_at_once() {
     });
     // Two looks at a worker that has nothing to do find the same: its threads have stopped.
     eventually("the kernels have stopped", || {
-        let before = processor_time(&worker.process);
+        let before = worker.process.cpu_time();
         std::thread::sleep(std::time::Duration::from_millis(100));
-        (processor_time(&worker.process) == before).then_some(())
+        (worker.process.cpu_time() == before).then_some(())
     });
 }

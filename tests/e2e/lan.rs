@@ -186,6 +186,24 @@ fn a_worker_that_stands_still_loses_its_bands_and_may_come_back() {
     broker.await_status(&lab, "the sleeper is back", |status| sleeper.row(status).is_some());
 }
 
+/// Once, a client that woke up to more small strips than the broker sends unacknowledged put off its ACK until the next strip, and the
+/// broker put off the next strip until its ACK.
+#[test]
+fn a_client_that_stood_still_gets_the_rest() {
+    let lab = lab();
+    let scene: Vec<_> = LONG[..6].iter().chain(&["--size", "1800x14400", "--iter", "500"]).copied().collect();
+    let alone = lab.render(scene.iter().chain(&["--workers", "1", "-o", "alone.png"]));
+    let broker = Broker::start(&lab);
+    let _worker = Worker::start(&lab, &broker, "w", 4);
+    let args = ["render", "--json", "--broker", &broker.clients, "-o", "a.png"];
+    let render = lab.start(lab.command(args.iter().chain(&scene)));
+    broker.await_status(&lab, "some rows are done", |status| status["jobs"][0]["rows_done"].as_u64() > Some(0));
+    render.stand_still();
+    broker.await_status(&lab, "the rest waits for the client", |status| status["jobs"][0]["leases"] == 0);
+    render.go_on();
+    assert_eq!(render.wait().report()["sha256"], alone["sha256"]);
+}
+
 /// Once, everybody counted as silent when a stopped broker woke up, and the bands that they held were laid to the workers.
 #[test]
 fn a_broker_that_stood_still_lays_it_to_nobody() {
@@ -215,6 +233,6 @@ fn a_picture_of_many_quick_small_strips_is_finished() {
     let lab = lab();
     for workers in ["4", "8"] {
         let report = lab.render(["--workers", workers, "--center", "1000+0i", "--size", "4000x4000", "-o", "far.png"]);
-        assert_eq!(report["bytes"].as_u64(), Some(std::fs::metadata(lab.path("far.png")).unwrap().len()));
+        assert_eq!(report["bytes"].as_u64(), Some(fs::metadata(lab.path("far.png")).unwrap().len()));
     }
 }

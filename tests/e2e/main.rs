@@ -2,7 +2,8 @@
 //!
 //! `picture.rs`: same bytes whoever rendered it. `reference.rs`: the counts of another program. `leave.rs`: nothing stays behind.
 //! `input.rs`: bad input is told clearly. `lan.rs`: broker, workers and clients on their own. `drain.rs`: asked to
-//! stop, they finish what they have. `peers.rs`: neighbours that break the protocol. `attacks.rs`: neighbours that mean harm.
+//! stop, they finish what they have. `peers.rs`: neighbours that break the protocol. `strangers.rs`: neighbours that speak it well and
+//! mean it ill. `attacks.rs`: neighbours that mean harm below it.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -14,6 +15,7 @@ mod leave;
 mod peers;
 mod picture;
 mod reference;
+mod strangers;
 
 use fractally_testkit::Lab;
 

@@ -1,7 +1,7 @@
 //! Neighbours that do not keep to the protocol, in plain bytes over TCP: they lose their connection, and nobody else anything.
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     net::TcpStream,
     time::Duration,
 };
@@ -42,17 +42,19 @@ pub(crate) fn dealer(endpoint: &str) -> TcpStream {
     stream
 }
 
-pub(crate) fn send(stream: &mut TcpStream, frames: &[&[u8]]) {
-    for (index, frame) in frames.iter().enumerate() {
+/// Fails when the broker has ended the connection.
+pub(crate) fn send<F: AsRef<[u8]>>(stream: &mut TcpStream, frames: &[F]) -> io::Result<()> {
+    for (index, frame) in frames.iter().map(AsRef::as_ref).enumerate() {
         let more = u8::from(index + 1 < frames.len());
         if let Ok(short) = u8::try_from(frame.len()) {
-            stream.write_all(&[more, short]).unwrap();
+            stream.write_all(&[more, short])?;
         } else {
-            stream.write_all(&[more | 2]).unwrap();
-            stream.write_all(&(frame.len() as u64).to_be_bytes()).unwrap();
+            stream.write_all(&[more | 2])?;
+            stream.write_all(&(frame.len() as u64).to_be_bytes())?;
         }
-        stream.write_all(frame).unwrap();
+        stream.write_all(frame)?;
     }
+    Ok(())
 }
 
 /// Reads until the broker ends the connection, which it must; gives what it said.
@@ -87,7 +89,7 @@ fn bad_messages_cost_their_sender_the_connection_and_nobody_else_anything() {
     for (frames, code) in cases {
         for endpoint in [&broker.clients, &broker.workers] {
             let mut stream = dealer(endpoint);
-            send(&mut stream, frames);
+            send(&mut stream, frames).unwrap();
             let said = read_to_end(stream);
             assert!(said.contains(code), "{frames:02x?} at {endpoint}: {said:?}");
         }

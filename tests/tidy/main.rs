@@ -50,7 +50,7 @@ fn imports_point_one_way() {
         ("fractal/Cargo.toml", &[]),
         ("proto/Cargo.toml", &[]),
         ("simulator/Cargo.toml", &["broker-core", "fractal", "proto"]),
-        ("tests/kit/Cargo.toml", &[]),
+        ("tests/kit/Cargo.toml", &["proto", "transport"]),
         ("transport/Cargo.toml", &["proto"]),
         ("worker/Cargo.toml", &["fractal", "proto", "transport"]),
     ]);

@@ -37,16 +37,17 @@ impl Broker {
 
     /// Starts a broker with these options and waits until it listens.
     pub fn start_with(lab: &Lab, options: &[&str]) -> Self {
-        Self::start_command(lab.command(["broker"].iter().chain(options)))
+        Self::start_by(lab.command(["broker"].iter().chain(options)))
     }
 
     /// Starts a broker on free ports that may open so many descriptors, and waits until it listens.
     pub fn start_with_descriptors(lab: &Lab, descriptors: u32) -> Self {
         let options = ["broker", "--client-port", "0", "--worker-port", "0"];
-        Self::start_command(lab.command_with_descriptors(descriptors, options))
+        Self::start_by(lab.command_with_descriptors(descriptors, options))
     }
 
-    fn start_command(mut command: Command) -> Self {
+    /// Starts a broker by this command and waits until it listens.
+    pub fn start_by(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Process::of(command.spawn().expect("the broker starts"));
         let stdout = process.child().stdout.take().expect("its stdout is piped");
@@ -99,10 +100,14 @@ impl Worker {
 
     /// Starts a worker of `threads` threads for a broker, with these options.
     pub fn start_with(lab: &Lab, broker: &Broker, name: &str, threads: u32, options: &[&str]) -> Self {
-        let threads = threads.to_string();
-        let always = ["worker", "--broker", &broker.workers, "--threads", &threads, "--name", name];
-        let command = lab.command(always.iter().chain(options));
+        let mut command = Self::command(lab, &broker.workers, name, threads);
+        command.args(options);
         Self { process: lab.start(command), name: name.to_owned() }
+    }
+
+    /// The command that starts one for the broker at `endpoint`.
+    pub fn command(lab: &Lab, endpoint: &str, name: &str, threads: u32) -> Command {
+        lab.command(["worker", "--broker", endpoint, "--threads", &threads.to_string(), "--name", name])
     }
 
     /// Its row in a status.

@@ -6,8 +6,12 @@
 #![allow(clippy::missing_panics_doc, reason = "a test kit tells its failures by panicking")]
 #![expect(clippy::disallowed_methods, reason = "deadlines of tests are real time")]
 
+mod dice;
 mod grid;
+mod netns;
 mod process;
+mod proxy;
+mod puppet;
 mod reference;
 
 use std::{
@@ -15,8 +19,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use dice::{Dice, seed_of};
 pub use grid::{Broker, Worker, lasting_ports};
-pub use process::{Lab, Process, Run};
+pub use netns::Lan;
+pub use process::{Lab, Process, Run, allow_open_files};
+pub use proxy::{Cut, Proxy, Way};
+pub use puppet::{Puppet, puppet_submit, puppet_worker};
 pub use reference::{Reference, read_npy};
 
 /// How long a condition may take to come true. Generous: a slow machine must not fail a test.

@@ -3,14 +3,14 @@
 use std::{
     ffi::OsStr,
     fs,
-    io::Read,
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit, setrlimit};
 use tempfile::TempDir;
 
 use crate::eventually;
@@ -105,6 +105,23 @@ impl Lab {
         Process::of(command.spawn().expect("the program starts"))
     }
 
+    /// Starts a command with both outputs captured, and hands each line of its standard error on as it comes.
+    pub fn follow(&self, mut command: Command, mut on_line: impl FnMut(&str) + Send + 'static) -> Process {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let stderr = child.stderr.take().expect("it is piped");
+        let mut process = Process::of(child);
+        process.stderr = Some(thread::spawn(move || {
+            let mut all = String::new();
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                on_line(&line);
+                all.extend([line.as_str(), "\n"]);
+            }
+            all
+        }));
+        process
+    }
+
     /// Ids of the processes that were started from this lab, directly or by others, and still run.
     pub fn living(&self) -> Vec<i32> {
         let mark = format!("TMPDIR={}", self.temporary().display());
@@ -151,6 +168,17 @@ impl Drop for Lab {
     }
 }
 
+/// Lets this process, and those that it starts from now on, have so many files and connections open at once.
+pub fn allow_open_files(count: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= count) {
+        return;
+    }
+    let maximum = limit.maximum.map(|maximum| maximum.max(count));
+    let wanted = Rlimit { current: Some(count), maximum };
+    setrlimit(Resource::Nofile, wanted).unwrap_or_else(|error| panic!("{count} open files: {error}; see `ulimit -n`"));
+}
+
 fn is_empty(folder: &Path) -> bool {
     fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
@@ -188,27 +216,9 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// The most memory that it has held at any time so far, bytes.
-    pub fn peak_memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells the peak");
-        1024 * line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
-    }
-
     /// Open descriptors.
     pub fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.id())).expect("it runs").count()
-    }
-
-    /// User and system time so far.
-    pub fn cpu_time(&self) -> Duration {
-        /// Ticks a second of /proc on Linux, whatever the kernel's own clock.
-        const TICKS: u64 = 100;
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("it runs");
-        // Behind the name in brackets, which may hold anything, stand 11 fields and then the two times.
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-        Duration::from_millis(ticks * 1000 / TICKS)
     }
 
     /// Lowers the limit of open descriptors to so many, or gives it back the one that it may have (`None`).
@@ -242,6 +252,26 @@ impl Process {
     /// SIGCONT.
     pub fn go_on(&self) {
         signal(self.id(), Signal::CONT);
+    }
+
+    /// User and system time of all its threads so far.
+    pub fn cpu_time(&self) -> Duration {
+        /// Ticks a second of /proc on Linux, whatever the kernel's own clock.
+        const TICKS: u64 = 100;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).expect("the process runs");
+        // Behind the name in brackets, which may hold anything, stand 11 fields and then the two times.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 1000 / TICKS)
+    }
+
+    /// Bytes of memory that it has now and that it had at the most (VmRSS and VmHWM).
+    pub fn memory(&self) -> [u64; 2] {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).expect("the process runs");
+        ["VmRSS:", "VmHWM:"].map(|name| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux tells it");
+            line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of KiB") * 1024
+        })
     }
 
     /// Waits for its end, which must come.
