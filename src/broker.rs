@@ -30,7 +30,7 @@ pub(crate) async fn run(args: BrokerArgs, stop: Stop) -> Result<(), Failure> {
         Some(folder) => (Endpoint::Ipc(folder.path().join("clients")), Endpoint::Ipc(folder.path().join("workers"))),
         None => network_endpoints(&args)?,
     };
-    let config = Config::new(AGENT.to_owned(), life::new_epoch());
+    let config = Config { held_bytes_max: args.memory << 20, ..Config::new(AGENT.to_owned(), life::new_epoch()) };
     let broker = Broker::bind(&clients, &workers, config, guards(&args)).await.map_err(|error| {
         let hint = if folder.is_none() { "; choose other ports with --client-port and --worker-port" } else { "" };
         Failure::from(anyhow::anyhow!("{error}{hint}"))

@@ -245,6 +245,11 @@ pub(crate) struct BrokerArgs {
     /// Listen on Unix sockets in a new private folder, which is removed at the end.
     #[arg(long, hide = true)]
     pub(crate) private: bool,
+    /// Most memory for rendered bands of all renders that wait for their turn or their client, MiB. One render takes 64 MiB of it, or 3
+    /// MiB for each thread of the grid, at the most.
+    #[arg(long, value_name = "MIB", env = "FRACTALLY_MEMORY", default_value = "1024",
+        value_parser = clap::value_parser!(u64).range(64..=1_048_576))]
+    pub(crate) memory: u64,
     /// Seconds that clients get for the renders in hand when the broker is asked to stop; a second signal stops it at once.
     #[arg(long, value_name = "SECONDS", env = "FRACTALLY_DRAIN_TIMEOUT", default_value = "30", value_parser = seconds)]
     pub(crate) drain_timeout: Duration,

@@ -67,7 +67,7 @@ pub(crate) fn round_trip(lab: &Lab, runs: usize, runtime: &tokio::runtime::Runti
 /// A picture whose every row is a strip of its own.
 fn rows_as_strips(rows: u32) -> Request {
     let size = Size { w: 100_000, h: rows };
-    Request { size, window: Window::whole(size), iterations: 1, ..Request::default() }
+    Request { center: [0.01, 0.0], size, window: Window::whole(size), iterations: 1, ..Request::default() }
 }
 
 fn one_pixel() -> Request {

@@ -97,8 +97,7 @@ fn one_slow_worker_of_eight_costs_little_where_the_broker_has_time_to_learn_it()
 
 /// The worst moments lie a few seconds before the end: the slow worker holds two bands of nearly a second, which become four.
 #[test]
-#[ignore = "needs backups in the core"]
-fn goal_one_worker_of_eight_that_becomes_slow_at_any_moment_leaves_93_percent() {
+fn one_worker_of_eight_that_becomes_slow_at_any_moment_leaves_93_percent() {
     let mut worst: Option<Report> = None;
     for scene in [Scene::Boundary, Scene::Talk, Scene::Interior, Scene::Even] {
         for quarter in 0..120 {
@@ -118,8 +117,7 @@ fn goal_one_worker_of_eight_that_becomes_slow_at_any_moment_leaves_93_percent() 
 
 /// The default bound of 64 MiB takes the worst case of 192 strips beside the client's window.
 #[test]
-#[ignore = "needs a reorder bound that grows with the grid, or reservations that learn"]
-fn goal_the_reorder_bound_costs_a_grid_of_64_nothing() {
+fn the_reorder_bound_costs_a_grid_of_64_nothing() {
     let bound = Scenario { workers: 64, ..Scenario::default() };
     let roomy = played(&Scenario { reorder_bytes_max: Some(1 << 30), ..bound.clone() });
     let bound = played(&bound);

@@ -96,13 +96,20 @@ pub(crate) async fn render(client: &mut Puppet, key: u128, request: Request) -> 
 /// A picture whose every row is a strip of its own.
 pub(crate) fn rows_as_strips(rows: u32) -> Request {
     let size = Size { w: 100_000, h: rows };
-    Request { size, window: Window::whole(size), iterations: 1, ..Request::default() }
+    Request { center: [0.01, 0.0], size, window: Window::whole(size), iterations: 1, ..Request::default() }
 }
 
 /// Counts, a row of which is a strip of 256 KiB.
 pub(crate) fn wide_counts(rows: u32) -> Request {
     let size = Size { w: 65_536, h: rows };
-    Request { size, window: Window::whole(size), iterations: 1, encoding: Encoding::Counts, ..Request::default() }
+    Request {
+        center: [0.01, 0.0],
+        size,
+        window: Window::whole(size),
+        iterations: 1,
+        encoding: Encoding::Counts,
+        ..Request::default()
+    }
 }
 
 pub(crate) fn one_pixel() -> Request {

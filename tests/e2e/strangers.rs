@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 use fractally_fractal::ENGINE_ID;
 use fractally_proto::{
-    Ack, AttemptId, BandProgress, Epoch, ErrorCode, Heartbeat, Hello, JobId, Lease, LeaseKind, Message, Priority, Request, Size,
-    StripMeta, Tile, Window,
+    Ack, AttemptId, BandProgress, Epoch, ErrorCode, Heartbeat, Hello, JobId, Layout, Lease, LeaseKind, Message, Priority,
+    Request, Size, StripMeta, Tile, Window,
 };
 use fractally_testkit::{Broker, Lab, Process, Puppet, Worker, eventually, puppet_submit, puppet_worker};
 use serde_json::Value;
@@ -22,8 +22,9 @@ use crate::{
     peers::{dealer, read_to_end, send},
 };
 
-/// Every count is 1: anybody can tell its strips without computing, and a wrong byte is seen at once.
-const FLAT: [&str; 8] = ["--center", "0", "--width", "0.2", "--size", "1000x700", "--iter", "1"];
+/// Every count is 1: anybody can tell its strips without computing, and a wrong byte is seen at once. It is not its own mirror image, so
+/// each lease asks for one band.
+const FLAT: [&str; 8] = ["--center", "0.01", "--width", "0.2", "--size", "1000x700", "--iter", "1"];
 const FLAT_ROW_BYTES: usize = 4 * 1000;
 const FLAT_ROWS: usize = 700;
 
@@ -56,11 +57,11 @@ fn long_undisturbed() -> &'static str {
 
 /// A tile of [`FLAT`] in which every count is `count`, with all lengths and sums as they must be.
 fn flat_tile(lease: &Lease, count: u32) -> (Tile, Vec<u8>) {
-    const STRIP_ROWS: usize = 262_144 / FLAT_ROW_BYTES;
     let LeaseKind::Band { first, strips } = lease.kind else { panic!("a band was leased") };
+    let layout = Layout::of(&lease.request);
     let (mut payload, mut metas) = (Vec::new(), Vec::new());
     for strip in first..first + strips {
-        let rows = STRIP_ROWS.min(FLAT_ROWS - strip as usize * STRIP_ROWS);
+        let rows = layout.rows_of(strip).len();
         let raw = count.to_le_bytes().repeat(rows * FLAT_ROW_BYTES / 4);
         metas.push(StripMeta(u32::try_from(raw.len()).unwrap(), adler32(&raw)));
         payload.extend(raw);

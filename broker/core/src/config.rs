@@ -29,9 +29,11 @@ pub struct Config {
     pub clients_max: usize,
     /// Workers at once; one more is sent away.
     pub workers_max: usize,
-    /// Bytes of one job that are leased or held for its client; at the bound only its head band is leased.
+    /// Bytes of one job that are leased or held for its client, on a small grid; at the bound only its head band is leased.
     pub reorder_bytes_max: u64,
-    /// The same over all jobs.
+    /// The same for each thread of a large grid, where that is more: every thread has work in hand that may be done before it is due.
+    pub reorder_bytes_per_thread: u64,
+    /// Bytes leased or held over all jobs, and of one job on however large a grid.
     pub held_bytes_max: u64,
 }
 
@@ -51,8 +53,15 @@ impl Config {
             clients_max: 1024,
             workers_max: 4096,
             reorder_bytes_max: 64 << 20,
-            held_bytes_max: 512 << 20,
+            reorder_bytes_per_thread: 3 << 20,
+            held_bytes_max: 1 << 30,
         }
+    }
+
+    /// The bound of one job on a grid of so many threads.
+    pub(crate) fn reorder_bytes(&self, threads: u64) -> u64 {
+        let grown = self.reorder_bytes_per_thread.saturating_mul(threads).min(self.held_bytes_max);
+        self.reorder_bytes_max.max(grown)
     }
 
     /// Where the numbers of this life's jobs and attempts start.

@@ -125,6 +125,11 @@ impl Fleet {
         kind.speeds += new;
     }
 
+    /// Threads of all workers.
+    pub(crate) fn threads(&self) -> u64 {
+        self.kinds.values().map(|kind| kind.threads).sum()
+    }
+
     pub(crate) fn nobody_is_ready(&self) -> bool {
         self.ready == 0
     }

@@ -75,12 +75,12 @@ impl Core {
             check_strips(id, job);
             self.check_bytes(id, job);
             self.check_owner(id, job);
-            assert_eq!(job.turn.is_some(), job.wants_workers(self.config.reorder_bytes_max), "job {id}: wants workers");
+            assert_eq!(job.turn.is_some(), job.wants_workers(), "job {id}: wants workers");
             assert!(job.waiting.values().all(|work| work.failed_on.len() < FAILURES_MAX), "job {id}: a band failed too often");
             for tile in job.arrived.values() {
                 assert!(payloads.insert(tile.payload), "payload {} is held twice", tile.payload);
             }
-            exempt += Job::window_max(&job.layout, self.config.reorder_bytes_max) + job.band_bytes_max();
+            exempt += Job::window_max(&job.layout, job.reorder_bytes) + job.band_bytes_max();
         }
         let max = self.config.held_bytes_max + exempt;
         assert!(self.reserved <= max, "{} bytes reserved over all jobs, of which {max} may be", self.reserved);
@@ -91,7 +91,7 @@ impl Core {
     fn check_bytes(&self, id: JobId, job: &Job) {
         let leased: u64 = job.leased.values().map(|leased| job.layout.tile_len_max(leased.work.band)).sum();
         assert_eq!(job.reserved, leased + job.held(), "job {id}: reserved");
-        let bound = self.config.reorder_bytes_max.max(Job::window_max(&job.layout, self.config.reorder_bytes_max));
+        let bound = job.reorder_bytes.max(Job::window_max(&job.layout, job.reorder_bytes));
         let max = bound + job.band_bytes_max();
         assert!(job.reserved <= max, "job {id}: {} bytes reserved, of which {max} may be", job.reserved);
     }

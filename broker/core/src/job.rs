@@ -54,6 +54,8 @@ pub(crate) struct Job {
     pub(crate) arrived: BTreeMap<u32, Arrived>,
     pub(crate) rows_rendered: u32,
     pub(crate) reserved: u64,
+    /// What may be reserved: it grows with the grid and never shrinks.
+    pub(crate) reorder_bytes: u64,
     pub(crate) owner: Owner,
     pub(crate) probe: Probe,
     pub(crate) cost: CostModel,
@@ -217,10 +219,14 @@ impl Job {
     ///
     /// The client's window is set aside, so that what is under way to it never counts against what waits its turn. So at most
     /// the bound is reserved, and one band more where [`Self::is_head`] made an exemption.
-    pub(crate) fn room(&self, reorder_bytes_max: u64) -> u64 {
+    pub(crate) fn room(&self) -> u64 {
         let under_way = self.delivery().map_or(0, |delivery| delivery.in_flight);
-        let window = Self::window_max(&self.layout, reorder_bytes_max);
-        reorder_bytes_max.saturating_sub(window).saturating_sub(self.reserved - under_way)
+        self.room_max().saturating_sub(self.reserved - under_way)
+    }
+
+    /// [`Self::room`] while nothing is reserved.
+    pub(crate) fn room_max(&self) -> u64 {
+        self.reorder_bytes.saturating_sub(Self::window_max(&self.layout, self.reorder_bytes))
     }
 
     /// Whether a band that starts at `first` is what the client waits for. Late, it stalls the job, so it is leased at any bound.
@@ -230,7 +236,7 @@ impl Job {
     }
 
     /// Whether anything of it can be leased now, as far as its own bound goes.
-    pub(crate) fn wants_workers(&self, reorder_bytes_max: u64) -> bool {
+    pub(crate) fn wants_workers(&self) -> bool {
         if matches!(self.probe, Probe::Due(_)) {
             return true;
         }
@@ -239,7 +245,7 @@ impl Job {
             None if !self.uncut.is_empty() => (self.uncut.start, self.cut_bytes_min()),
             None => return false,
         };
-        self.is_head(first) || bytes <= self.room(reorder_bytes_max)
+        self.is_head(first) || bytes <= self.room()
     }
 
     /// Whether a job of this layout can be cut from both ends: half of the picture then waits for the other half, and may take three
@@ -464,7 +470,7 @@ impl Core {
     /// Puts a job at its place among those that want workers, or takes it away, after anything about it changed.
     pub(crate) fn retake_turn(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let wants = job.wants_workers(self.config.reorder_bytes_max);
+        let wants = job.wants_workers();
         let turn = wants.then_some(Turn { priority: job.priority, service: job.service, job: id });
         if turn == job.turn {
             return;

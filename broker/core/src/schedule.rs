@@ -17,6 +17,8 @@ use crate::{
     workers::{Held, What},
 };
 
+/// Bands of a thread that are leased or wait for their turn, where room is short.
+const BANDS_IN_HAND: u64 = 4;
 /// Bands in the rest of a job, per thread.
 const BANDS_OF_THE_REST: f64 = 4.0;
 /// Bands in a whole job, per thread.
@@ -59,7 +61,7 @@ impl Core {
         if let Probe::Due(grid) = job.probe {
             return Some((self.fleet.idlest(engine, encoding, |_| true)?, Pick::Probe(grid)));
         }
-        let room = job.room(self.config.reorder_bytes_max).min(self.config.held_bytes_max.saturating_sub(self.reserved));
+        let room = job.room().min(self.config.held_bytes_max.saturating_sub(self.reserved));
         // In row order: what does not fit is not overtaken, because it is needed first.
         let fits = |first: u32, bytes: u64| bytes <= room || job.is_head(first);
         for work in job.waiting.values() {
@@ -75,7 +77,10 @@ impl Core {
         }
         let worker = self.fleet.idlest(engine, encoding, |_| true)?;
         let crew = self.fleet.crew(engine, encoding);
-        let (band, mirror) = job.cut(band_units(job, crew, self.workers.get(&worker)?.speed), room);
+        let units = band_units(job, crew, self.workers.get(&worker)?.speed);
+        // So that many threads share what may be reserved, and one does not take it all before the others come.
+        let share = (job.room_max() / (BANDS_IN_HAND * crew.threads.max(1))).max(job.cut_bytes_min());
+        let (band, mirror) = job.cut(units, room.min(share));
         Some((worker, Pick::Cut(band, mirror)))
     }
 
@@ -180,8 +185,12 @@ impl Core {
 /// How much work the next band of a job shall be for one worker, in units.
 ///
 /// clamp(rest / (4 x threads), floor max(1 ms, 50 µs x threads), ceiling min(whole / (16 x threads), 1 s)) x the worker's speed, the floor
-/// over the ceiling. While nothing is measured, the floor: a guess may be wrong by orders of magnitude.
+/// over the ceiling. While neither the probe nor the rest is known, the floor; and while nothing at all is measured, one strip: a guess
+/// may be wrong by orders of magnitude.
 fn band_units(job: &Job, crew: Crew, speed: Option<u64>) -> f64 {
+    if !job.cost.basis_is_measured() {
+        return 0.0;
+    }
     let threads = crew.threads.max(1) as f64;
     let per_ns = |speed: u64| speed as f64 / 1000.0;
     let ns = |units: f64| units / per_ns(crew.speed_mean.max(1));

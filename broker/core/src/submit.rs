@@ -100,6 +100,7 @@ impl Core {
         let (start, request) = (submit.have, submit.request);
         let rest = Band { first: start, strips: layout.strips() - start };
         // It starts level with the others of its class: neither first for a long time, nor last.
+        let reorder_bytes = self.config.reorder_bytes(self.fleet.threads());
         let others = self.jobs.values().filter(|job| job.priority == submit.priority);
         let job = Job {
             key: submit.key,
@@ -111,13 +112,14 @@ impl Core {
             start,
             acked: start,
             uncut: start..layout.strips(),
-            mirrors: start == 0 && Job::may_mirror(&request, &layout, self.config.reorder_bytes_max),
+            mirrors: start == 0 && Job::may_mirror(&request, &layout, reorder_bytes),
             reach: start,
             waiting: BTreeMap::new(),
             leased: BTreeMap::new(),
             arrived: BTreeMap::new(),
             rows_rendered: layout.rows_before(start),
             reserved: 0,
+            reorder_bytes,
             owner: Owner::Adrift(now),
             probe: first_probe(&request, rest),
             cost: CostModel::new(&request),
@@ -134,7 +136,6 @@ impl Core {
 
     /// Gives a job to a client, which holds `have` strips of it. A client that had it before hears no more of it.
     fn attach(&mut self, now: Duration, id: JobId, to: ClientId, submit: &Submit, out: &mut Vec<Effect>) {
-        let reorder_bytes_max = self.config.reorder_bytes_max;
         let before = self.jobs.get(&id).and_then(Job::client);
         if let Some(client) = before.and_then(|client| self.clients.get_mut(&client)) {
             client.jobs.remove(&id);
@@ -146,7 +147,7 @@ impl Core {
             // What the former client had under way comes again, but for what this SUBMIT acknowledges.
             job.owner = Owner::Adrift(now);
             let released = job.acknowledge(submit.have);
-            let window = submit.window_bytes.min(Job::window_max(&job.layout, reorder_bytes_max));
+            let window = submit.window_bytes.min(Job::window_max(&job.layout, job.reorder_bytes));
             let next = if sabotage!(ResumeOffByOne) && submit.have > 0 { submit.have + 1 } else { submit.have };
             job.owner = Owner::Attached(Delivery { client: to, window, next, in_flight: 0, messages: VecDeque::new() });
             job.pace = Pace::default();

@@ -234,7 +234,17 @@ impl Core {
         self.timers.arm(Timer::Worker(id), deadline);
         out.push(Effect::ToWorker(id, self.config.welcome()));
         out.push(Effect::Note(Note::WorkerJoined { worker: id, name, engine, threads }));
+        self.grow_bounds();
         self.touch_all(now);
+    }
+
+    /// More threads have more in hand.
+    fn grow_bounds(&mut self) {
+        let grown = self.config.reorder_bytes(self.fleet.threads());
+        let smaller = self.jobs.iter().filter(|(_, job)| job.reorder_bytes < grown).map(|(&id, _)| id);
+        for id in smaller.collect::<Vec<_>>() {
+            self.change(id, |job| job.reorder_bytes = grown);
+        }
     }
 
     /// Leases whose progress grew are renewed; bands that wait live as long as anything gets on.

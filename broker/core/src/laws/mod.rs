@@ -83,6 +83,7 @@ impl Grid {
 
     fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new("broker", Epoch(0xaaaa_bbbb_cccc_dddd));
+        config.reorder_bytes_per_thread = 0;
         change(&mut config);
         Self { core: Core::new(config), now: Duration::ZERO, payloads: 0, leased: Vec::new() }
     }

@@ -147,6 +147,7 @@ fn config(rng: &mut Rng) -> Config {
         client_grace: rng.millis(3_000..8_000),
         jobs_max: rng.pick(&[4, 256]),
         reorder_bytes_max: rng.pick(&[0, 3 * strip, 12 * strip, 64 << 20]),
+        reorder_bytes_per_thread: rng.pick(&[0, 2 * strip]),
         held_bytes_max: rng.pick(&[0, 6 * strip, 512 << 20]),
         ..Config::new("sim", Epoch(rng.next()))
     }

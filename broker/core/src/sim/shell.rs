@@ -115,7 +115,7 @@ impl World {
             let picture = job.request.c[0].to_bits();
             let tiles = self.payloads.values().filter(|content| content.picture == picture);
             let held: u64 = tiles.map(|content| crate::job::bytes_of(&content.strips)).sum();
-            let reorder = self.core.config.reorder_bytes_max;
+            let reorder = job.reorder_bytes;
             let max = reorder.max(crate::job::Job::window_max(&job.layout, reorder)) + 2 * job.band_bytes_max();
             assert!(held <= max, "{held} bytes held for one picture, of which {max} may be");
         }
