@@ -10,6 +10,7 @@ use std::{
 use anyhow::Context;
 use fractally_broker::{Broker, Config, Guards};
 use fractally_transport::{Endpoint, raise_descriptor_limit};
+use fractally_worker::ENGINE_ID;
 use tempfile::TempDir;
 use tracing::{info, warn};
 
@@ -30,7 +31,11 @@ pub(crate) async fn run(args: BrokerArgs, stop: Stop) -> Result<(), Failure> {
         Some(folder) => (Endpoint::Ipc(folder.path().join("clients")), Endpoint::Ipc(folder.path().join("workers"))),
         None => network_endpoints(&args)?,
     };
-    let config = Config { held_bytes_max: args.memory << 20, ..Config::new(AGENT.to_owned(), life::new_epoch()) };
+    let config = Config {
+        engine: Some(ENGINE_ID.to_owned()),
+        held_bytes_max: args.memory << 20,
+        ..Config::new(AGENT.to_owned(), life::new_epoch())
+    };
     let broker = Broker::bind(&clients, &workers, config, guards(&args)).await.map_err(|error| {
         let hint = if folder.is_none() { "; choose other ports with --client-port and --worker-port" } else { "" };
         Failure::from(anyhow::anyhow!("{error}{hint}"))

@@ -13,6 +13,8 @@ pub struct Config {
     pub epoch: Epoch,
     /// What a request may ask for.
     pub limits: Limits,
+    /// The engine of new jobs where a worker of it is connected; else it is the one with the most threads.
+    pub engine: Option<String>,
     /// How often both sides send a heartbeat; told in WELCOME, sent by the shell.
     pub heartbeat: Duration,
     /// A peer that was silent for so long is gone.
@@ -44,6 +46,7 @@ impl Config {
             agent: agent.into(),
             epoch,
             limits: Limits::default(),
+            engine: None,
             heartbeat: Duration::from_secs(1),
             dead_after: Duration::from_secs(4),
             lease: Duration::from_secs(10),

@@ -138,8 +138,13 @@ impl Fleet {
         self.kinds.get(&id).map_or("", |kind| &kind.skill.engine)
     }
 
-    /// The engine with the most threads among those that encode so; the group that came first where several have as many.
-    pub(crate) fn preferred_engine(&self, encoding: Encoding) -> Option<&str> {
+    /// The engine for a new job: our own where a worker of it encodes so; else the one with the most threads, and of several with as many
+    /// the one that came first. What a worker says of its threads is its word, so a stranger's never counts beside our own.
+    pub(crate) fn preferred_engine(&self, encoding: Encoding, own: Option<&str>) -> Option<&str> {
+        let of_ours = |kind: &&Kind| Some(kind.skill.engine.as_str()) == own && kind.skill.encodes(encoding);
+        if let Some(kind) = self.kinds.values().find(of_ours) {
+            return Some(&kind.skill.engine);
+        }
         let able = || self.kinds.values().filter(|kind| kind.skill.encodes(encoding));
         let threads_of = |engine: &str| able().filter(|kind| kind.skill.engine == engine).map(|kind| kind.threads).sum::<u64>();
         let mut best: Option<(u64, &str)> = None;
@@ -241,12 +246,14 @@ mod tests {
     #[test]
     fn the_engine_with_the_most_threads_is_preferred() {
         let mut fleet = Fleet::default();
-        assert_eq!(fleet.preferred_engine(Encoding::Png), None);
+        assert_eq!(fleet.preferred_engine(Encoding::Png, None), None);
         fleet.join(Skill::of("a".to_owned(), &[Encoding::Png]), 4);
         fleet.join(Skill::of("b".to_owned(), &[Encoding::Png]), 3);
         fleet.join(Skill::of("b".to_owned(), &[Encoding::Png, Encoding::Counts]), 3);
-        assert_eq!(fleet.preferred_engine(Encoding::Png), Some("b"));
-        assert_eq!(fleet.preferred_engine(Encoding::Counts), Some("b"));
+        assert_eq!(fleet.preferred_engine(Encoding::Png, None), Some("b"));
+        assert_eq!(fleet.preferred_engine(Encoding::Counts, None), Some("b"));
+        assert_eq!(fleet.preferred_engine(Encoding::Png, Some("a")), Some("a"), "our own, however few");
+        assert_eq!(fleet.preferred_engine(Encoding::Counts, Some("a")), Some("b"), "ours cannot do that here");
         assert_eq!(fleet.crew("b", Encoding::Counts), Crew { workers: 1, threads: 3, speed_mean: SPEED_DEFAULT });
     }
 

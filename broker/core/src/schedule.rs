@@ -6,7 +6,7 @@
 
 use std::{ops::Bound, time::Duration};
 
-use fractally_proto::{AttemptId, Band, Grid, JobId, Lease, LeaseKind, Message, MirrorBand};
+use fractally_proto::{AttemptId, Band, Encoding, Grid, JobId, Lease, LeaseKind, Message, MirrorBand};
 
 use crate::{
     Core, Effect, Note, WorkerId,
@@ -57,7 +57,7 @@ impl Core {
     fn pick(&self, id: JobId) -> Option<(WorkerId, Pick)> {
         let job = self.jobs.get(&id)?;
         let encoding = job.request.encoding;
-        let engine = job.engine.as_deref().or_else(|| self.fleet.preferred_engine(encoding))?;
+        let engine = job.engine.as_deref().or_else(|| self.preferred_engine(encoding))?;
         if let Probe::Due(grid) = job.probe {
             return Some((self.fleet.idlest(engine, encoding, |_| true)?, Pick::Probe(grid)));
         }
@@ -82,6 +82,11 @@ impl Core {
         let share = (job.room_max() / (BANDS_IN_HAND * crew.threads.max(1))).max(job.cut_bytes_min());
         let (band, mirror) = job.cut(units, room.min(share));
         Some((worker, Pick::Cut(band, mirror)))
+    }
+
+    /// The engine that a job takes of which nothing exists yet.
+    pub(crate) fn preferred_engine(&self, encoding: Encoding) -> Option<&str> {
+        self.fleet.preferred_engine(encoding, self.config.engine.as_deref())
     }
 
     /// Who takes a band that was given back: nobody on whom it failed, unless there is nobody else.

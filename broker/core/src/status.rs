@@ -56,7 +56,7 @@ impl Core {
     /// Everybody who can work for a job.
     fn crew_of(&self, job: &Job) -> Crew {
         let encoding = job.request.encoding;
-        let engine = job.engine.as_deref().or_else(|| self.fleet.preferred_engine(encoding));
+        let engine = job.engine.as_deref().or_else(|| self.preferred_engine(encoding));
         engine.map_or_else(Crew::default, |engine| self.fleet.crew(engine, encoding))
     }
 
