@@ -1,8 +1,8 @@
 //! A client as it should be: submits, takes strips in order, acknowledges, comes back to what it has not finished.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use fractally_proto::{Accepted, Ack, Failed, JobId, Layout, Message, RefusalCode, Submit};
+use fractally_proto::{Accepted, Ack, Cancel, Failed, JobId, Layout, Message, RefusalCode, Submit};
 
 use super::{
     plan::{ClientPlan, JobPlan},
@@ -18,6 +18,8 @@ pub(super) struct Client {
     /// It will never come back.
     pub(super) left: bool,
     pub(super) jobs: Vec<Job>,
+    /// Jobs that it has by accident.
+    pub(super) ghosts: BTreeSet<JobId>,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,7 @@ pub(super) enum End {
 impl Client {
     pub(super) fn new(plan: ClientPlan) -> Self {
         let jobs = plan.jobs.iter().cloned().map(Job::new).collect();
-        Self { plan, link: None, welcome: false, left: false, jobs }
+        Self { plan, link: None, welcome: false, left: false, jobs, ghosts: BTreeSet::new() }
     }
 
     /// Forgets what belonged to its connection.
@@ -130,14 +132,18 @@ impl World {
                 }
             }
             Message::Accepted(Accepted { key, job: id, strips, .. }) => {
-                let jobs = &mut self.clients[client].jobs;
-                let job = jobs.iter_mut().find(|job| job.plan.key == key).expect("an ACCEPTED without a SUBMIT");
+                let Client { jobs, ghosts, .. } = &mut self.clients[client];
+                let Some(job) = jobs.iter_mut().find(|job| job.plan.key == key) else {
+                    // A repeated SUBMIT crossed the end of its job and made another, which nobody wants.
+                    ghosts.insert(id);
+                    return self.say_client(client, ClientSays::Cancel(Cancel { job: id }));
+                };
                 assert_eq!(strips, job.layout.strips(), "strips of the picture");
                 (job.id, job.next) = (Some(id), job.asked.pop_front());
             }
             Message::Refused(refused) => {
                 let jobs = &mut self.clients[client].jobs;
-                let job = jobs.iter().position(|job| job.plan.key == refused.key).expect("a REFUSED without a SUBMIT");
+                let Some(job) = jobs.iter().position(|job| job.plan.key == refused.key) else { return };
                 assert_eq!(refused.refusal.code, RefusalCode::Busy, "a client is refused: {}", refused.refusal);
                 jobs[job].asked.pop_front();
                 let delay = self.rng.millis(100..1_000);
@@ -147,6 +153,7 @@ impl World {
                 let Some((_, job)) = self.clients[client].job_of(progress.job) else { return };
                 assert!(progress.rows <= job.layout.rows(), "more rows than there are");
             }
+            Message::Failed(failed) if self.clients[client].ghosts.contains(&failed.job) => {}
             Message::Done(done) => {
                 let (_, job) = self.clients[client].job_of(done.job).expect("a DONE for no job");
                 assert_eq!(job.have, job.layout.strips(), "DONE before the client has everything");
@@ -186,6 +193,9 @@ impl World {
     ) {
         let Some(link) = self.clients[client].link else { return };
         let ack_after = self.clients[client].plan.ack_after;
+        if self.clients[client].ghosts.contains(&id) {
+            return;
+        }
         let (index, job) = self.clients[client].job_of(id).expect("strips of no job");
         let next = job.next.as_mut().expect("strips before ACCEPTED");
         assert_eq!(first, *next, "job {id}: strips out of order");
