@@ -48,6 +48,7 @@ fn imports_point_one_way() {
         ("broker/core/Cargo.toml", &["proto"]),
         ("client/Cargo.toml", &["proto", "transport"]),
         ("fractal/Cargo.toml", &[]),
+        ("fuzz/Cargo.toml", &["proto"]),
         ("proto/Cargo.toml", &[]),
         ("tests/kit/Cargo.toml", &[]),
         ("transport/Cargo.toml", &["proto"]),
