@@ -1,10 +1,11 @@
 //! A look at MessagePack bytes before they are decoded: exactly one value, nested no deeper than allowed, and no string,
-//! array or map that claims to be longer than the bytes that are there. After it, decoding allocates no more than it reads.
+//! array or map that claims to be longer than the bytes that are there. The keys of an outermost map are text. After it, decoding allocates no more than it reads.
 
 use crate::DecodeError;
 
 /// Checks `bytes` without allocating. Time is linear in their number.
 pub(crate) fn check(bytes: &[u8], depth_max: usize) -> Result<(), DecodeError> {
+    let is_map = matches!(bytes.first(), Some(0x80..=0x8f | 0xde | 0xdf));
     let mut reader = Reader { bytes };
     // How many values are still owed at each open level of nesting.
     let mut owed = [0usize; 16];
@@ -17,6 +18,10 @@ pub(crate) fn check(bytes: &[u8], depth_max: usize) -> Result<(), DecodeError> {
                 return if reader.bytes.is_empty() { Ok(()) } else { Err(DecodeError::Header("bytes follow the header")) };
             }
             depth -= 1;
+        }
+        // Serde would take a number for the field with that index.
+        if is_map && depth == 1 && owed[1].is_multiple_of(2) && !matches!(reader.bytes.first(), Some(0xa0..=0xbf | 0xd9..=0xdb)) {
+            return Err(DecodeError::Header("a key is not text"));
         }
         owed[depth] -= 1;
         let inner = reader.value()?;
@@ -89,9 +94,13 @@ mod tests {
 
     #[test]
     fn lies_about_length_and_depth_are_found() {
-        let cases: [(&[u8], bool); 12] = [
+        let cases: [(&[u8], bool); 16] = [
             (&[0x80], true),
             (&[0x81, 0xa1, b'a', 0x01], true),
+            (&[0x81, 0x00, 0x01], false),
+            (&[0x82, 0xa1, b'a', 0x01, 0x00, 0x01], false),
+            (&[0x81, 0xc4, 0x01, b'a', 0x01], false),
+            (&[0x81, 0xa1, b'a', 0x81, 0x00, 0x01], true),
             (&[], false),
             (&[0x80, 0x00], false),
             (&[0x81, 0xa1, b'a'], false),

@@ -117,7 +117,7 @@ impl Request {
                     let max = limits::COORDINATE_MAX;
                     return Err(Refusal::invalid(
                         field,
-                        format!("the {part} part is {x}; give a number between -{max:e} and {max:e}"),
+                        format!("the {part} part is {x:?}; give a number between -{max:e} and {max:e}"),
                     ));
                 }
             }
@@ -126,12 +126,12 @@ impl Request {
             let max = limits::COORDINATE_MAX;
             return Err(Refusal::invalid(
                 "width",
-                format!("{} plane units; give a number above 0 and up to {max:e}", self.width),
+                format!("{:?} plane units; give a number above 0 and up to {max:e}", self.width),
             ));
         }
         if !(limits::BAILOUT_MIN..=limits::BAILOUT_MAX).contains(&self.bailout) {
             let (min, max) = (limits::BAILOUT_MIN, limits::BAILOUT_MAX);
-            return Err(Refusal::invalid("bailout", format!("{}; give a radius from {min} to {max:e}", self.bailout)));
+            return Err(Refusal::invalid("bailout", format!("{:?}; give a radius from {min} to {max:e}", self.bailout)));
         }
         Ok(())
     }
@@ -239,6 +239,18 @@ mod tests {
         assert_eq!(refused(|r| r.window.x = 1).field, "window");
         assert_eq!(refused(|r| r.window.h = 0).field, "window");
         assert_eq!(refused(|r| r.iterations = 0).field, "iterations");
+    }
+
+    /// Found by fuzzing: 1e308 was written with 309 digits.
+    #[test]
+    fn a_refusal_of_any_number_is_a_short_line() {
+        for value in [f64::MAX, -f64::MAX, f64::NAN, f64::NEG_INFINITY] {
+            for refusal in [refused(|r| r.c[0] = value), refused(|r| r.width = value), refused(|r| r.bailout = value)] {
+                assert!(refusal.message.len() <= 100, "{refusal}");
+            }
+        }
+        assert_eq!(refused(|r| r.bailout = -5e-324).message, "-5e-324; give a radius from 2 to 1e9");
+        assert_eq!(refused(|r| r.bailout = 1.5).message, "1.5; give a radius from 2 to 1e9");
     }
 
     #[test]

@@ -247,6 +247,8 @@ fn unknown_fields_are_passed_over_and_missing_ones_are_not() {
     assert!(matches!(Message::decode(&frames(b"\x81\xa3job\x01")), Err(DecodeError::Field(_))));
     // The array form that serde would take as well.
     assert!(matches!(Message::decode(&frames(b"\x92\x01\x02")), Err(DecodeError::Header(_))));
+    // Indices in place of names, which serde would take too.
+    assert!(matches!(Message::decode(&frames(b"\x82\x00\x01\x01\x02")), Err(DecodeError::Header(_))));
 }
 
 #[test]

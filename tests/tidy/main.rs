@@ -48,6 +48,7 @@ fn imports_point_one_way() {
         ("broker/core/Cargo.toml", &["proto"]),
         ("client/Cargo.toml", &["proto", "transport"]),
         ("fractal/Cargo.toml", &[]),
+        ("fuzz/Cargo.toml", &["proto"]),
         ("proto/Cargo.toml", &[]),
         ("simulator/Cargo.toml", &["broker-core", "fractal", "proto"]),
         ("tests/kit/Cargo.toml", &["proto", "transport"]),

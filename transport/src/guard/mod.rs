@@ -5,13 +5,15 @@
 //! ways: from the peer only what [`Parser`] lets through. What it does not do: tell who a peer is, or what a message means.
 //!
 //! `parser.rs` is what a peer may say, `census.rs` how many may be there, `newcomer.rs` a connection's beginning, `relay.rs` the rest
-//! of it, `config.rs` every number.
+//! of it, `config.rs` every number, `laws.rs` what tests and `fuzz/` hold the parser to.
 
 mod budget;
 mod census;
 mod complaints;
 mod config;
 mod inner;
+#[cfg(test)]
+mod laws;
 mod newcomer;
 mod parser;
 mod refusal;

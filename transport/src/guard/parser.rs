@@ -399,5 +399,7 @@ fn ping_context(body: &[u8]) -> Result<Vec<u8>, Violation> {
     body.strip_prefix(b"\x04PING").and_then(|rest| rest.get(2..)).map(<[u8]>::to_vec).ok_or(Violation::Command)
 }
 
+// Named, because `fuzz/` compiles this file under another root.
 #[cfg(test)]
+#[path = "parser/tests.rs"]
 mod tests;

@@ -1,51 +1,13 @@
 //! Sound streams pass whole however they are cut; hostile ones are named, and pass nothing that breaks a limit.
 
 use super::*;
-use crate::guard::zmtp;
+use crate::guard::{
+    laws::{self, Outcome, run},
+    zmtp,
+};
 
 const HEADER: u64 = limits::HEADER_BYTES_MAX as u64;
 const PAYLOAD: u64 = limits::PAYLOAD_BYTES_MAX as u64;
-
-/// What a whole stream came to.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Outcome {
-    forwarded: Vec<u8>,
-    said: Vec<Said>,
-    large: Vec<u64>,
-    messages: u64,
-    violation: Option<Violation>,
-}
-
-/// Feeds a stream in pieces, as a connection does: what is left over stands in front of the next piece.
-fn run<'a>(limits: MessageLimits, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
-    let mut parser = Parser::new(limits);
-    let (mut outcome, mut kept) = (Outcome::default(), Vec::new());
-    for piece in pieces {
-        kept.extend_from_slice(piece);
-        loop {
-            match parser.feed(&kept) {
-                Ok(Verdict::Forward(bytes)) => {
-                    assert!(bytes > 0 && outcome.said.contains(&Said::Ready));
-                    outcome.forwarded.extend(kept.drain(..bytes));
-                }
-                Ok(Verdict::Consume(bytes, said)) => {
-                    kept.drain(..bytes);
-                    outcome.said.push(said);
-                }
-                Ok(Verdict::Large(bytes)) => outcome.large.push(bytes),
-                Ok(Verdict::Wait) => break,
-                Err(violation) => {
-                    outcome.violation = Some(violation);
-                    outcome.messages = parser.messages();
-                    return outcome;
-                }
-            }
-        }
-        assert!(kept.len() <= 2 + 7 + usize::try_from(READY_BYTES_MAX).unwrap(), "{} bytes wait", kept.len());
-    }
-    outcome.messages = parser.messages();
-    outcome
-}
 
 fn worker(stream: &[u8]) -> Outcome {
     run(MessageLimits::of_workers(), [stream])
@@ -232,52 +194,69 @@ fn a_ping_between_the_frames_of_a_message_is_taken_out() {
     assert_eq!(outcome.forwarded, [frame(0, 10), frame(MORE, 3), frame(0, 3)].concat());
 }
 
-/// Reads as the ZeroMQ library does, and holds every message to the limits.
-fn check_forwarded(mut bytes: &[u8], limits: &MessageLimits) {
-    let (mut frames, mut sum, mut messages) = (0, 0, 0);
-    while !bytes.is_empty() {
-        let Some(head) = head(bytes) else { return };
-        assert_eq!(head.flags & !(MORE | LONG), 0, "no command and no reserved bit passes");
-        (frames, sum) = (frames + 1, sum + head.body);
-        let limit = if messages == 0 { limits.first_message_bytes_max } else { limits.message_bytes_max };
-        assert!(frames <= limits.frames_max && sum <= limit, "{frames} frames of {sum} bytes");
-        let is_last = head.flags & MORE == 0;
-        assert!(is_last || head.body <= limits.inner_frame_bytes_max);
-        if is_last {
-            (frames, sum, messages) = (0, 0, messages + 1);
+/// Tells the seed when a law is broken.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("FRACTALLY_SEED={} replays it", self.0);
         }
-        let end = usize::try_from(head.body).unwrap().saturating_add(head.len).min(bytes.len());
-        bytes = &bytes[end..];
     }
 }
 
-/// `FRACTALLY_SEED` replays one seed.
-#[test]
-fn mutated_streams_never_panic_nor_pass_what_breaks_a_limit() {
-    let (stream, _) = sound_stream();
+/// Seeds from 0, or the one of `FRACTALLY_SEED`, which replays it.
+fn seeds(count: u64) -> std::ops::Range<u64> {
     let replayed = std::env::var("FRACTALLY_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seeds = replayed.map_or(0..20_000, |seed| seed..seed + 1);
-    let (mut refused, mut passed) = (0, 0);
-    for seed in seeds {
+    replayed.map_or(0..count, |seed: u64| seed..seed + 1)
+}
+
+fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>, dense: usize) {
+    // Heads of frames are rare among the bytes: half of the blows go where there are many.
+    for _ in 0..1 + rng.below(4) {
+        let reach = if rng.below(2) == 0 { dense } else { bytes.len() };
+        let at = rng.below(reach.min(bytes.len()));
+        match rng.below(4) {
+            0 => bytes[at] = u8::try_from(rng.below(256)).unwrap(),
+            1 => bytes[at] ^= 1 << rng.below(8),
+            2 if bytes.len() > 40 => drop(bytes.drain(at..(at + 1 + rng.below(20)).min(bytes.len()))),
+            _ => bytes.insert(at, u8::try_from(rng.below(256)).unwrap()),
+        }
+    }
+}
+
+#[test]
+fn mutated_streams_with_large_frames_keep_the_laws() {
+    let (stream, _) = sound_stream();
+    let (mut refused, mut all) = (0, 0);
+    for seed in seeds(20_000) {
+        let _told = Seed(seed);
         let mut rng = Rng(seed);
         let limits = if rng.below(2) == 0 { MessageLimits::of_clients() } else { MessageLimits::of_workers() };
         let mut bytes = stream.clone();
-        // Heads of frames are rare among the bytes: half of the blows go where there are many.
-        for _ in 0..1 + rng.below(4) {
-            let reach = if rng.below(2) == 0 { 200 } else { bytes.len() };
-            let at = rng.below(reach.min(bytes.len()));
-            match rng.below(4) {
-                0 => bytes[at] = u8::try_from(rng.below(256)).unwrap(),
-                1 => bytes[at] ^= 1 << rng.below(8),
-                2 => drop(bytes.drain(at..(at + 1 + rng.below(20)).min(bytes.len()))),
-                _ => bytes.insert(at, u8::try_from(rng.below(256)).unwrap()),
-            }
-        }
+        mutate(&mut rng, &mut bytes, 200);
         let size = 1 + rng.below(300);
-        let outcome = run(limits.clone(), bytes.chunks(size));
-        assert_eq!(outcome, run(limits.clone(), [&bytes[..]]), "seed {seed}");
-        check_forwarded(&outcome.forwarded, &limits);
-        if outcome.violation.is_some() { refused += 1 } else { passed += 1 }
+        let outcome = laws::check_stream(&limits, &bytes, &[size]);
+        (refused, all) = (refused + u64::from(outcome.violation.is_some()), all + 1);
     }
-    assert!(replayed.is_some() || refused > 1000 && passed > 1000, "{refused} refused, {passed} passed");
+    assert!(all == 1 || (all / 20..all * 19 / 20).contains(&refused), "{refused} of {all} refused");
+}
+
+#[test]
+fn mutated_streams_of_small_messages_keep_the_laws() {
+    let inputs = laws::inputs();
+    assert!(inputs.iter().all(|input| laws::check_input(input)));
+    let (mut sound, mut all) = (0, 0);
+    for seed in seeds(100_000) {
+        let _told = Seed(seed);
+        let mut rng = Rng(seed);
+        let mut input = inputs[rng.below(inputs.len())].clone();
+        // The greeting has 64 bytes, most of which mean nothing.
+        let from = if rng.below(4) == 0 { 0 } else { 64 };
+        let mut tail = input.split_off(from);
+        mutate(&mut rng, &mut tail, 64);
+        input.extend(tail);
+        (sound, all) = (sound + u64::from(laws::check_input(&input)), all + 1);
+    }
+    assert!(all == 1 || (all / 20..all * 19 / 20).contains(&sound), "{sound} of {all} pass");
 }
