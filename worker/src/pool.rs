@@ -165,8 +165,10 @@ fn work(shared: &Shared, done: &mpsc::UnboundedSender<Outcome>, engine: Engine) 
             });
             goes_on = matches!(product, Product::Strips { .. });
             idle_away(started, own_processor_time().saturating_sub(processor_time), engine.slow_down, &watch);
-            shared.queue().running.remove(&attempt);
             let outcome = Outcome { attempt, session, elapsed: read_clock() - started, product };
+            // At once, for whoever looks: an attempt that is neither here nor handed over would be left behind by a worker that leaves.
+            let mut queue = shared.queue();
+            queue.running.remove(&attempt);
             if done.send(outcome).is_err() {
                 return;
             }
@@ -352,6 +354,20 @@ mod tests {
             let given_back = [0, 1].map(|_| next(&mut outcomes));
             assert!(given_back.iter().all(|outcome| matches!(outcome.product, Product::Withdrawn)));
             assert_eq!(given_back.map(|outcome| outcome.attempt.0), [1, 2]);
+        }
+    }
+
+    /// A worker that drains leaves once the pool is empty. A thread took its band off the pool a moment before it handed the tile over,
+    /// and a worker that looked just then left without the tile.
+    #[test]
+    fn a_pool_is_empty_only_when_all_outcomes_are_handed_over() {
+        let (pool, mut outcomes) = pool(1).unwrap();
+        for attempt in 0..20_000 {
+            pool.push(lease(attempt, Priority::Batch, 1));
+            while pool.len() > 0 {
+                std::hint::spin_loop();
+            }
+            assert!(outcomes.try_recv().is_ok(), "nothing of band {attempt} is there");
         }
     }
 
