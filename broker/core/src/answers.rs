@@ -43,7 +43,7 @@ impl Core {
         };
         let tried = Try { job: lease.job, band, worker: from, attempt: tile.attempt };
         match self.check_tile(tried, &tile.strips, bytes) {
-            Ok(()) => self.accept_tile(now, tried, lease.is_mirror, (tile, payload), out),
+            Ok(()) => self.accept_tile(now, tried, lease.is_mirror(), (tile, payload), out),
             Err(wrong) => {
                 out.push(Effect::Release(payload));
                 self.give_back(now, tried, Why::WrongTile(wrong.clone()), true, out);

@@ -164,7 +164,7 @@ impl Core {
         }
         worker.leases.insert(attempt, held);
         if let Some(mirror) = mirror {
-            worker.leases.insert(mirror.attempt, Held { what: What::Band(mirror.band()), is_mirror: true, ..held });
+            worker.leases.insert(mirror.attempt, Held { what: What::Band(mirror.band()), mirror_of: Some(attempt), ..held });
         }
         let lease_ms = u32::try_from(self.config.lease.as_millis()).unwrap_or(u32::MAX);
         let lease = Lease { job: id, attempt, priority: job.priority, lease_ms, kind, mirror, request: job.request };

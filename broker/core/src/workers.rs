@@ -57,15 +57,20 @@ pub(crate) struct Held {
     pub(crate) renewed: Duration,
     pub(crate) progress: u64,
     pub(crate) fenced: bool,
-    /// Whether it is the mirror of another, and takes no credit of its own.
-    pub(crate) is_mirror: bool,
+    /// The band whose mirror it is: while that is held too, both take one unit of credit.
+    pub(crate) mirror_of: Option<AttemptId>,
 }
 
 impl Held {
     /// Just leased.
     pub(crate) fn new(job: JobId, what: What, priority: Priority, now: Duration) -> Self {
-        let (begun, recalled, fenced, is_mirror) = (None, false, false, false);
-        Self { job, what, priority, begun, recalled, renewed: now, progress: 0, fenced, is_mirror }
+        let (begun, recalled, fenced, mirror_of) = (None, false, false, None);
+        Self { job, what, priority, begun, recalled, renewed: now, progress: 0, fenced, mirror_of }
+    }
+
+    /// Whether it was leased as the mirror of another.
+    pub(crate) fn is_mirror(&self) -> bool {
+        self.mirror_of.is_some()
     }
 }
 
@@ -99,9 +104,9 @@ impl Worker {
     /// A worker takes the better class first, and otherwise the earlier lease: so many of them as it has threads have begun.
     pub(crate) fn mark_begun(&mut self, now: Duration) {
         let threads = self.about.threads as usize;
-        let begun = self.leases.values().filter(|held| !held.is_mirror && held.begun.is_some()).count();
+        let begun = self.leases.values().filter(|held| !held.is_mirror() && held.begun.is_some()).count();
         for _ in begun..threads {
-            let waiting = self.leases.iter_mut().filter(|(_, held)| !held.is_mirror && held.begun.is_none());
+            let waiting = self.leases.iter_mut().filter(|(_, held)| !held.is_mirror() && held.begun.is_none());
             let Some((_, next)) = waiting.min_by_key(|(attempt, held)| (held.priority, **attempt)) else { return };
             next.begun = Some(now);
         }
@@ -114,8 +119,8 @@ impl Worker {
 
     /// Bands that it holds; a band and its mirror are one, whichever of them is left.
     pub(crate) fn credit_used(&self) -> u64 {
-        let mirrors = self.leases.values().filter(|held| held.is_mirror).count();
-        mirrors.max(self.leases.len() - mirrors) as u64
+        let is_second = |held: &&Held| held.mirror_of.is_some_and(|band| self.leases.contains_key(&band));
+        (self.leases.len() - self.leases.values().filter(is_second).count()) as u64
     }
 
     /// Whether it is leased nothing before something happens that may never happen: answers, or the end of a bench.
@@ -377,7 +382,7 @@ impl Core {
         out.push(Effect::Note(Note::WorkerGone { worker: id, why: why.clone(), bands: living.len() }));
         let mut running = worker.about.threads;
         for (attempt, held) in living {
-            let blamed = vanished && !held.is_mirror && running > 0;
+            let blamed = vanished && !held.is_mirror() && running > 0;
             running -= u32::from(blamed);
             match held.what {
                 What::Band(_) if sabotage!(DeadWorkersBandsForgotten) => {}

@@ -153,3 +153,22 @@ fn a_job_that_ends_withdraws_both() {
     let effects = grid.client_says(9, ClientSays::Cancel(fractally_proto::Cancel { job }));
     assert_eq!(withdrawn(&effects), [(1, lease.attempt), (1, lease.mirror.expect("it has one").attempt)]);
 }
+
+/// A worker that had answered one of two was leased one more than its credit, where the other and an ordinary band were left: our own
+/// worker declines that, and three such declines failed a job.
+#[test]
+fn what_is_left_of_two_takes_credit_beside_ordinary_bands() {
+    let mut grid = Grid::new();
+    grid.client(9);
+    grid.worker(1, |about| about.credit = 2);
+    grid.submit(9, mirrored(1, 3));
+    grid.submit(9, submit(2, 4));
+    let (pair, single) = (grid.lease(1), grid.lease(1));
+    assert_eq!([bands(&pair), bands(&single)], [(0, Some(2)), (1, None)]);
+    let (_, says) = grid.tile(&pair, 10);
+    grid.worker_says(1, says);
+    assert!(grid.try_lease(1).is_none(), "the mirror is still at work, and the other band waits");
+    let (_, says) = grid.tile(&mirror_of(&pair), 10);
+    grid.worker_says(1, says);
+    grid.lease(1);
+}
