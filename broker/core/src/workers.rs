@@ -369,8 +369,8 @@ impl Core {
         out.push(Effect::DropWorker(id));
     }
 
-    /// Forgets a worker and offers its bands again. Of one that vanished while the broker was awake, those that can have been running are blamed: as many as it
-    /// has threads, the first leased first.
+    /// Forgets a worker and offers its bands again. Of one that vanished while the broker was awake, those that can have been running are
+    /// blamed: as many as it has threads, see [`Worker::mark_begun`].
     pub(crate) fn worker_gone(&mut self, now: Duration, id: WorkerId, why: Why, out: &mut Vec<Effect>) {
         let Some(mut worker) = self.workers.remove(&id) else { return };
         let vanished = matches!(why, Why::Lost | Why::Silent) && now >= self.blameless_until;
@@ -380,10 +380,8 @@ impl Core {
         let living: Vec<_> =
             worker.leases.iter().filter(|(_, held)| !held.fenced).map(|(&attempt, &held)| (attempt, held)).collect();
         out.push(Effect::Note(Note::WorkerGone { worker: id, why: why.clone(), bands: living.len() }));
-        let mut running = worker.about.threads;
         for (attempt, held) in living {
-            let blamed = vanished && !held.is_mirror() && running > 0;
-            running -= u32::from(blamed);
+            let blamed = vanished && held.begun.is_some();
             match held.what {
                 What::Band(_) if sabotage!(DeadWorkersBandsForgotten) => {}
                 What::Band(band) => {
