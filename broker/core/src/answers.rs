@@ -117,7 +117,10 @@ impl Core {
             job.arrive(band.first, tile.attempt, payload, tile.strips)
         });
         for Holder { worker, attempt } in also.into_iter().flatten() {
-            self.outrun(now, worker, attempt, units);
+            // Whoever has only to copy a band is sooner than anybody.
+            if !is_mirror {
+                self.outrun(now, worker, attempt, units);
+            }
             self.tell_try(now, id, attempt, band, TryEnd::Withdrawn, "another try was sooner".to_owned());
             if !sabotage!(LoserNotWithdrawn) {
                 self.withdraw(worker, attempt, out);

@@ -172,3 +172,30 @@ fn what_is_left_of_two_takes_credit_beside_ordinary_bands() {
     grid.worker_says(1, says);
     grid.lease(1);
 }
+
+/// Whoever tried a mirror band as any other counted as slower when the worker that had only to copy it was sooner.
+#[test]
+fn a_worker_that_copies_outruns_nobody() {
+    let mut grid = Grid::new();
+    grid.client(9);
+    grid.worker(2, |_| {});
+    grid.submit(9, submit(1, 1));
+    grid.render(2, 10);
+    let speed = grid.core.workers[&WorkerId(2)].speed;
+    assert!(speed.is_some());
+    grid.worker(1, |_| {});
+    grid.submit(9, mirrored(2, 2));
+    let pair = grid.lease(1);
+    let (_, says) = grid.tile(&pair, 10);
+    grid.worker_says(1, says);
+    grid.pass(100 * MS);
+    assert_eq!(bands(&grid.lease(2)), (1, None), "the mirror is late");
+    // A worker of this speed needs a millisecond for the band.
+    grid.now += Duration::from_micros(600);
+    let (_, mut says) = grid.tile(&mirror_of(&pair), 10);
+    if let WorkerSays::Tile { tile, .. } = &mut says {
+        tile.executed = Some(0);
+    }
+    assert_eq!(withdrawn(&grid.worker_says(1, says)).len(), 1);
+    assert_eq!(grid.core.workers[&WorkerId(2)].speed, speed);
+}
