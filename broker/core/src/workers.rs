@@ -144,6 +144,9 @@ impl Worker {
         if sabotage!(ExpirySkipped) {
             return Duration::MAX;
         }
+        // A mirror is listed once its band is done, and until then is as far as that.
+        let band = held.mirror_of.filter(|_| held.progress == 0).and_then(|band| self.leases.get(&band));
+        let held = band.unwrap_or(held);
         let renewed = if held.progress == 0 { held.renewed.max(self.moved) } else { held.renewed };
         renewed.saturating_add(lease)
     }

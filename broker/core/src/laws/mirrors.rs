@@ -199,3 +199,16 @@ fn a_worker_that_copies_outruns_nobody() {
     assert_eq!(withdrawn(&grid.worker_says(1, says)).len(), 1);
     assert_eq!(grid.core.workers[&WorkerId(2)].speed, speed);
 }
+
+/// A mirror is not listed while its band is at work: it runs out with it, whatever else its worker gets on with.
+#[test]
+fn a_mirror_expires_with_its_band() {
+    let mut grid = Grid::new();
+    grid.client(9);
+    grid.worker(1, |about| (about.threads, about.credit) = (2, 2));
+    grid.submit(9, mirrored(1, 8));
+    let (wedged, moving) = (grid.lease(1), grid.lease(1));
+    grid.heartbeat(1, &[(wedged.attempt, 1)]);
+    let effects = grid.pass_with(11 * SECOND, &[(1, moving.attempt)], true);
+    assert_eq!(withdrawn(&effects), [(1, wedged.attempt), (1, mirror_of(&wedged).attempt)]);
+}
