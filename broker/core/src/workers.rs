@@ -131,7 +131,9 @@ impl Worker {
     /// It counts as heard, and as getting on with everything.
     pub(crate) fn excuse(&mut self, now: Duration) {
         (self.heard, self.moved) = (now, now);
-        self.leases.values_mut().for_each(|held| held.renewed = now);
+        for held in self.leases.values_mut() {
+            (held.renewed, held.begun) = (now, held.begun.map(|_| now));
+        }
     }
 
     /// When it is given up, if it stays silent.
