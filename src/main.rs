@@ -33,12 +33,12 @@ const AGENT: &str = concat!("fractally ", env!("CARGO_PKG_VERSION"));
 fn main() -> ExitCode {
     let (cli, matches) = Cli::read();
     start_logging(cli.log.as_deref().unwrap_or_else(|| cli.command.default_log()));
-    // One thread: the roles that use this runtime only move bytes, and a lone thread moves them with less delay.
     // Before anything exists that a signal would have to undo.
     let stop = match Stop::on_signals(cli.command.drain_timeout()) {
         Ok(stop) => stop,
         Err(error) => return exit::report(Err(error.into())),
     };
+    // One thread: the roles that use this runtime only move bytes, and a lone thread moves them with less delay.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(run(cli, &matches, stop)),

@@ -17,7 +17,7 @@ pub const PAYLOAD_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const STRIP_RAW_BYTES: u64 = 256 * 1024;
 /// Strips in one band, and so in one tile.
 pub const BAND_STRIPS_MAX: u32 = 64;
-/// Bands that one worker may hold at once; a heartbeat that lists them all still fits a header.
+/// Leases that one worker may hold at once; a heartbeat that lists them all still fits a header.
 pub const WORKER_CREDIT_MAX: u32 = 192;
 /// Threads of one worker process.
 pub const WORKER_THREADS_MAX: u32 = 128;

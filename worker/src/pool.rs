@@ -52,11 +52,9 @@ impl Queue {
         self.running.iter().filter(|(_, running)| running.session == self.session)
     }
 
-    /// Leases that run; one is over with the last of its attempts.
-    fn leases_running(&self) -> usize {
-        self.current()
-            .filter(|(attempt, running)| running.lease == **attempt || !self.running.contains_key(&running.lease))
-            .count()
+    /// Leases that run, each under the first of its attempts that is not over.
+    fn leading(&self) -> impl Iterator<Item = (&AttemptId, &Running)> {
+        self.current().filter(|(attempt, running)| running.lease == **attempt || !self.running.contains_key(&running.lease))
     }
 }
 
@@ -96,7 +94,7 @@ impl Pool {
     /// Leases held in this session, waiting or running.
     pub(crate) fn len(&self) -> usize {
         let queue = self.shared.queue();
-        queue.waiting.len() + queue.leases_running()
+        queue.waiting.len() + queue.leading().count()
     }
 
     /// Takes a lease back, by any of its attempts. Returns the lease if it waited; a running one is told to stop and its outcomes say so,
@@ -132,11 +130,11 @@ impl Pool {
         self.shared.queue().session == outcome.session
     }
 
-    /// How far each held lease is: 0 while it waits.
+    /// How far each held lease is, under the first of its attempts that is not answered: 0 while it waits.
     pub(crate) fn progress(&self) -> Vec<BandProgress> {
         let queue = self.shared.queue();
-        let running = queue.current().map(|(&attempt, running)| BandProgress(attempt, running.watch.iterations() + 1));
-        running.chain(queue.waiting.values().flat_map(attempts).map(|attempt| BandProgress(attempt, 0))).collect()
+        let running = queue.leading().map(|(&attempt, running)| BandProgress(attempt, running.watch.iterations() + 1));
+        running.chain(queue.waiting.values().map(|lease| BandProgress(lease.attempt, 0))).collect()
     }
 }
 
@@ -165,8 +163,10 @@ fn work(shared: &Shared, done: &mpsc::UnboundedSender<Outcome>, engine: Engine) 
             });
             goes_on = matches!(product, Product::Strips { .. });
             idle_away(started, own_processor_time().saturating_sub(processor_time), engine.slow_down, &watch);
-            shared.queue().running.remove(&attempt);
             let outcome = Outcome { attempt, session, elapsed: read_clock() - started, product };
+            // At once, for whoever looks: an attempt that is neither here nor handed over would be left behind by a worker that leaves.
+            let mut queue = shared.queue();
+            queue.running.remove(&attempt);
             if done.send(outcome).is_err() {
                 return;
             }
@@ -232,7 +232,7 @@ pub(crate) fn as_nanos(elapsed: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use fractally_fractal::kernel;
-    use fractally_proto::{Encoding, JobId, LeaseKind, MirrorBand, Request, Size, Window};
+    use fractally_proto::{Encoding, Heartbeat, JobId, LeaseKind, Message, MirrorBand, Request, Size, Window, limits};
 
     use super::*;
 
@@ -347,12 +347,53 @@ mod tests {
             let (pool, mut outcomes) = pool(1).unwrap();
             pool.push(mirrored(1, ENDLESS));
             await_running(&pool, 1);
-            assert_eq!((pool.len(), pool.progress().len()), (1, 2), "one lease, two attempts");
+            assert_eq!((pool.len(), pool.progress().len()), (1, 1), "one lease");
             assert!(pool.withdraw(now(withdrawn)).is_none());
             let given_back = [0, 1].map(|_| next(&mut outcomes));
             assert!(given_back.iter().all(|outcome| matches!(outcome.product, Product::Withdrawn)));
             assert_eq!(given_back.map(|outcome| outcome.attempt.0), [1, 2]);
         }
+    }
+
+    /// A worker that drains leaves once the pool is empty. A thread took its band off the pool a moment before it handed the tile over,
+    /// and a worker that looked just then left without the tile.
+    #[test]
+    fn a_pool_is_empty_only_when_all_outcomes_are_handed_over() {
+        let (pool, mut outcomes) = pool(1).unwrap();
+        for attempt in 0..20_000 {
+            pool.push(lease(attempt, Priority::Batch, 1));
+            while pool.len() > 0 {
+                std::hint::spin_loop();
+            }
+            assert!(outcomes.try_recv().is_ok(), "nothing of band {attempt} is there");
+        }
+    }
+
+    /// A band and its mirror were listed as two: a worker of 75 threads and more said HEARTBEATs whose header was too long, for which the
+    /// broker expelled it.
+    #[test]
+    fn a_heartbeat_that_lists_all_that_a_worker_may_hold_fits_a_header() {
+        let (pool, _outcomes) = pool(1).unwrap();
+        let leases = u64::from(limits::WORKER_CREDIT_MAX);
+        (0..leases).for_each(|lease| pool.push(mirrored(u64::MAX - 2 * lease - 1, ENDLESS)));
+        await_running(&pool, u64::MAX - 1);
+        // As if all of them had run for long.
+        let bands: Vec<_> = pool.progress().into_iter().map(|BandProgress(attempt, _)| BandProgress(attempt, u64::MAX)).collect();
+        assert_eq!(bands.len() as u64, leases);
+        let frames = Message::Heartbeat(Heartbeat { seen: u64::MAX, bands }).encode();
+        assert!(frames[2].len() <= limits::HEADER_BYTES_MAX, "{} bytes", frames[2].len());
+    }
+
+    #[test]
+    fn a_mirror_is_listed_when_its_band_is_done() {
+        let mut queue = Queue::default();
+        let running = |lease| Running { watch: Arc::new(Watch::new()), session: 0, lease: AttemptId(lease) };
+        queue.running.insert(AttemptId(1), running(1));
+        queue.running.insert(AttemptId(2), running(1));
+        let listed = |queue: &Queue| queue.leading().map(|(attempt, _)| attempt.0).collect::<Vec<_>>();
+        assert_eq!(listed(&queue), [1]);
+        queue.running.remove(&AttemptId(1));
+        assert_eq!(listed(&queue), [2]);
     }
 
     #[test]

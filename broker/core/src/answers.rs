@@ -43,7 +43,7 @@ impl Core {
         };
         let tried = Try { job: lease.job, band, worker: from, attempt: tile.attempt };
         match self.check_tile(tried, &tile.strips, bytes) {
-            Ok(()) => self.accept_tile(now, tried, lease.is_mirror, (tile, payload), out),
+            Ok(()) => self.accept_tile(now, tried, lease.is_mirror(), (tile, payload), out),
             Err(wrong) => {
                 out.push(Effect::Release(payload));
                 self.give_back(now, tried, Why::WrongTile(wrong.clone()), true, out);
@@ -117,7 +117,10 @@ impl Core {
             job.arrive(band.first, tile.attempt, payload, tile.strips)
         });
         for Holder { worker, attempt } in also.into_iter().flatten() {
-            self.outrun(now, worker, attempt, units);
+            // Whoever has only to copy a band is sooner than anybody.
+            if !is_mirror {
+                self.outrun(now, worker, attempt, units);
+            }
             self.tell_try(now, id, attempt, band, TryEnd::Withdrawn, "another try was sooner".to_owned());
             if !sabotage!(LoserNotWithdrawn) {
                 self.withdraw(worker, attempt, out);

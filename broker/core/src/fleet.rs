@@ -146,18 +146,13 @@ impl Fleet {
             return Some(&kind.skill.engine);
         }
         let able = || self.kinds.values().filter(|kind| kind.skill.encodes(encoding));
-        let threads_of = |engine: &str| able().filter(|kind| kind.skill.engine == engine).map(|kind| kind.threads).sum::<u64>();
-        let mut best: Option<(u64, &str)> = None;
+        // One pass over the groups: hostile workers can make as many as they are.
+        let mut threads = BTreeMap::<&str, u64>::new();
         for kind in able() {
-            if best.is_some_and(|(_, engine)| engine == kind.skill.engine) {
-                continue;
-            }
-            let threads = threads_of(&kind.skill.engine);
-            if best.is_none_or(|(most, _)| threads > most) {
-                best = Some((threads, &kind.skill.engine));
-            }
+            *threads.entry(&kind.skill.engine).or_default() += kind.threads;
         }
-        best.map(|(_, engine)| engine)
+        let most = threads.values().max()?;
+        able().map(|kind| kind.skill.engine.as_str()).find(|engine| threads.get(engine) == Some(most))
     }
 
     /// All that run this engine and encode so.

@@ -89,7 +89,7 @@ impl Core {
         let [holder] = leased.holders[..] else { return None };
         let worker = self.workers.get(&holder.worker)?;
         let held = worker.leases.get(&holder.attempt)?;
-        let waits = held.begun.is_none() && held.progress == 0 && !held.recalled && !held.is_mirror;
+        let waits = held.begun.is_none() && held.progress == 0 && !held.recalled && !held.is_mirror();
         (waits && self.takes(job, leased.work.band, holder.worker)? >= RECALL_MIN).then_some(holder)
     }
 

@@ -59,7 +59,7 @@ pub(crate) struct Job {
     pub(crate) owner: Owner,
     pub(crate) probe: Probe,
     pub(crate) cost: CostModel,
-    /// Predicted work leased so far, the measure of fairness.
+    /// Predicted work leased so far, the measure of fairness. What others got while this job wanted nothing counts as got.
     pub(crate) service: u64,
     /// Its place among the jobs that want workers, while it wants any.
     pub(crate) turn: Option<Turn>,
@@ -471,6 +471,10 @@ impl Core {
     pub(crate) fn retake_turn(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let wants = job.wants_workers();
+        if wants && job.turn.is_none() {
+            // Neither first for a long time, nor last.
+            job.service = job.service.max(self.levels.get(&job.priority).copied().unwrap_or(0));
+        }
         let turn = wants.then_some(Turn { priority: job.priority, service: job.service, job: id });
         if turn == job.turn {
             return;

@@ -50,7 +50,7 @@ use std::{
 pub use config::Config;
 pub use effect::{Effect, Ending, Note, Why};
 pub use event::{ClientId, ClientSays, PayloadId, WorkerId, WorkerSays};
-use fractally_proto::{ErrorCode, ErrorReport, JobId, JobKey, JobReport, Message, Status};
+use fractally_proto::{ErrorCode, ErrorReport, JobId, JobKey, JobReport, Message, Priority, Status};
 
 use crate::{
     clients::Client,
@@ -80,6 +80,8 @@ pub struct Core {
     keys: BTreeMap<JobKey, JobId>,
     /// Jobs that want workers, the next to be served first.
     turns: BTreeSet<Turn>,
+    /// The most service that a job of each class had when its turn came: where a job starts, and one that stood still goes on.
+    levels: BTreeMap<Priority, u64>,
     /// Bytes reserved over all jobs.
     reserved: u64,
     timers: Timers,
@@ -108,6 +110,7 @@ impl Core {
             jobs: BTreeMap::new(),
             keys: BTreeMap::new(),
             turns: BTreeSet::new(),
+            levels: BTreeMap::new(),
             reserved: 0,
             timers: Timers::default(),
             blameless_until: Duration::ZERO,

@@ -45,7 +45,12 @@ impl Core {
         let mut after = Bound::Unbounded;
         while !self.fleet.nobody_is_ready() {
             let Some(&turn) = self.turns.range((after, Bound::Unbounded)).next() else { return self.help(now, out) };
-            match self.pick(turn.job) {
+            let pick = self.pick(turn.job);
+            if pick.is_some() {
+                let level = self.levels.entry(turn.priority).or_default();
+                *level = turn.service.max(*level);
+            }
+            match pick {
                 Some((worker, Pick::Probe(grid))) => self.lease_probe(now, turn.job, worker, grid, out),
                 Some((worker, Pick::Again(work))) => self.lease_again(now, turn.job, worker, work, out),
                 Some((worker, Pick::Cut(band, mirror))) => self.lease_cut(now, turn.job, worker, (band, mirror), out),
@@ -169,7 +174,7 @@ impl Core {
         }
         worker.leases.insert(attempt, held);
         if let Some(mirror) = mirror {
-            worker.leases.insert(mirror.attempt, Held { what: What::Band(mirror.band()), is_mirror: true, ..held });
+            worker.leases.insert(mirror.attempt, Held { what: What::Band(mirror.band()), mirror_of: Some(attempt), ..held });
         }
         let lease_ms = u32::try_from(self.config.lease.as_millis()).unwrap_or(u32::MAX);
         let lease = Lease { job: id, attempt, priority: job.priority, lease_ms, kind, mirror, request: job.request };

@@ -28,8 +28,7 @@ pub(crate) struct Archive(VecDeque<JobStory>);
 
 impl Story {
     pub(crate) fn tell(&mut self, tried: TryStory) {
-        let failed = !matches!(tried.end, TryEnd::Running | TryEnd::Delivered | TryEnd::Withdrawn);
-        if failed && self.failures.len() < FAILURES_MAX {
+        if tried.end == TryEnd::Failed && self.failures.len() < FAILURES_MAX {
             return self.failures.push(tried);
         }
         if self.latest.len() == TRIES_MAX {
@@ -123,24 +122,29 @@ fn told_times(accepted: Duration, leased: Duration, ended: Duration) -> (u64, u6
 mod tests {
     use super::*;
 
+    fn tried(attempt: u64, end: TryEnd) -> TryStory {
+        let (attempt, worker, why) = (AttemptId(attempt), String::new(), String::new());
+        TryStory { attempt, first: 0, strips: 1, worker, leased_ms: 0, lasted_us: 0, end, why }
+    }
+
     #[test]
     fn what_is_kept_is_bounded_and_failures_are_kept_first() {
         let mut story = Story::default();
-        let tried = |attempt, end| TryStory {
-            attempt: AttemptId(attempt),
-            first: 0,
-            strips: 1,
-            worker: String::new(),
-            leased_ms: 0,
-            lasted_us: 0,
-            end,
-            why: String::new(),
-        };
         (0..200).for_each(|attempt| story.tell(tried(attempt, TryEnd::Failed)));
         (200..1000).for_each(|attempt| story.tell(tried(attempt, TryEnd::Delivered)));
         let told: Vec<_> = story.tries().map(|tried| tried.attempt.0).collect();
         assert_eq!(told.len(), TRIES_MAX + FAILURES_MAX);
         assert!(told.iter().copied().eq((0..FAILURES_MAX as u64).chain(1000 - TRIES_MAX as u64..1000)));
         assert_eq!(told.len() as u64 + story.forgotten, 1000);
+    }
+
+    /// Bands that idle workers took out of others' queues filled the places of those that failed.
+    #[test]
+    fn what_was_given_back_did_not_fail() {
+        let mut story = Story::default();
+        (0..200).for_each(|attempt| story.tell(tried(attempt, TryEnd::GivenBack)));
+        story.tell(tried(200, TryEnd::Failed));
+        (201..1000).for_each(|attempt| story.tell(tried(attempt, TryEnd::Delivered)));
+        assert!(story.tries().any(|tried| tried.end == TryEnd::Failed));
     }
 }

@@ -99,9 +99,7 @@ impl Core {
     fn create(&mut self, now: Duration, id: JobId, submit: &Submit, layout: Layout) {
         let (start, request) = (submit.have, submit.request);
         let rest = Band { first: start, strips: layout.strips() - start };
-        // It starts level with the others of its class: neither first for a long time, nor last.
         let reorder_bytes = self.config.reorder_bytes(self.fleet.threads());
-        let others = self.jobs.values().filter(|job| job.priority == submit.priority);
         let job = Job {
             key: submit.key,
             priority: submit.priority,
@@ -123,7 +121,7 @@ impl Core {
             owner: Owner::Adrift(now),
             probe: first_probe(&request, rest),
             cost: CostModel::new(&request),
-            service: others.map(|job| job.service).min().unwrap_or(0),
+            service: 0,
             turn: None,
             begun: BTreeMap::new(),
             story: Story::default(),

@@ -57,15 +57,20 @@ pub(crate) struct Held {
     pub(crate) renewed: Duration,
     pub(crate) progress: u64,
     pub(crate) fenced: bool,
-    /// Whether it is the mirror of another, and takes no credit of its own.
-    pub(crate) is_mirror: bool,
+    /// The band whose mirror it is: while that is held too, both take one unit of credit.
+    pub(crate) mirror_of: Option<AttemptId>,
 }
 
 impl Held {
     /// Just leased.
     pub(crate) fn new(job: JobId, what: What, priority: Priority, now: Duration) -> Self {
-        let (begun, recalled, fenced, is_mirror) = (None, false, false, false);
-        Self { job, what, priority, begun, recalled, renewed: now, progress: 0, fenced, is_mirror }
+        let (begun, recalled, fenced, mirror_of) = (None, false, false, None);
+        Self { job, what, priority, begun, recalled, renewed: now, progress: 0, fenced, mirror_of }
+    }
+
+    /// Whether it was leased as the mirror of another.
+    pub(crate) fn is_mirror(&self) -> bool {
+        self.mirror_of.is_some()
     }
 }
 
@@ -99,9 +104,9 @@ impl Worker {
     /// A worker takes the better class first, and otherwise the earlier lease: so many of them as it has threads have begun.
     pub(crate) fn mark_begun(&mut self, now: Duration) {
         let threads = self.about.threads as usize;
-        let begun = self.leases.values().filter(|held| !held.is_mirror && held.begun.is_some()).count();
+        let begun = self.leases.values().filter(|held| !held.is_mirror() && held.begun.is_some()).count();
         for _ in begun..threads {
-            let waiting = self.leases.iter_mut().filter(|(_, held)| !held.is_mirror && held.begun.is_none());
+            let waiting = self.leases.iter_mut().filter(|(_, held)| !held.is_mirror() && held.begun.is_none());
             let Some((_, next)) = waiting.min_by_key(|(attempt, held)| (held.priority, **attempt)) else { return };
             next.begun = Some(now);
         }
@@ -114,8 +119,8 @@ impl Worker {
 
     /// Bands that it holds; a band and its mirror are one, whichever of them is left.
     pub(crate) fn credit_used(&self) -> u64 {
-        let mirrors = self.leases.values().filter(|held| held.is_mirror).count();
-        mirrors.max(self.leases.len() - mirrors) as u64
+        let is_second = |held: &&Held| held.mirror_of.is_some_and(|band| self.leases.contains_key(&band));
+        (self.leases.len() - self.leases.values().filter(is_second).count()) as u64
     }
 
     /// Whether it is leased nothing before something happens that may never happen: answers, or the end of a bench.
@@ -126,7 +131,9 @@ impl Worker {
     /// It counts as heard, and as getting on with everything.
     pub(crate) fn excuse(&mut self, now: Duration) {
         (self.heard, self.moved) = (now, now);
-        self.leases.values_mut().for_each(|held| held.renewed = now);
+        for held in self.leases.values_mut() {
+            (held.renewed, held.begun) = (now, held.begun.map(|_| now));
+        }
     }
 
     /// When it is given up, if it stays silent.
@@ -139,6 +146,9 @@ impl Worker {
         if sabotage!(ExpirySkipped) {
             return Duration::MAX;
         }
+        // A mirror is listed once its band is done, and until then is as far as that.
+        let band = held.mirror_of.filter(|_| held.progress == 0).and_then(|band| self.leases.get(&band));
+        let held = band.unwrap_or(held);
         let renewed = if held.progress == 0 { held.renewed.max(self.moved) } else { held.renewed };
         renewed.saturating_add(lease)
     }
@@ -364,8 +374,8 @@ impl Core {
         out.push(Effect::DropWorker(id));
     }
 
-    /// Forgets a worker and offers its bands again. Of one that vanished while the broker was awake, those that can have been running are blamed: as many as it
-    /// has threads, the first leased first.
+    /// Forgets a worker and offers its bands again. Of one that vanished while the broker was awake, those that can have been running are
+    /// blamed: as many as it has threads, see [`Worker::mark_begun`].
     pub(crate) fn worker_gone(&mut self, now: Duration, id: WorkerId, why: Why, out: &mut Vec<Effect>) {
         let Some(mut worker) = self.workers.remove(&id) else { return };
         let vanished = matches!(why, Why::Lost | Why::Silent) && now >= self.blameless_until;
@@ -375,10 +385,8 @@ impl Core {
         let living: Vec<_> =
             worker.leases.iter().filter(|(_, held)| !held.fenced).map(|(&attempt, &held)| (attempt, held)).collect();
         out.push(Effect::Note(Note::WorkerGone { worker: id, why: why.clone(), bands: living.len() }));
-        let mut running = worker.about.threads;
         for (attempt, held) in living {
-            let blamed = vanished && !held.is_mirror && running > 0;
-            running -= u32::from(blamed);
+            let blamed = vanished && held.begun.is_some();
             match held.what {
                 What::Band(_) if sabotage!(DeadWorkersBandsForgotten) => {}
                 What::Band(band) => {

@@ -208,3 +208,19 @@ fn hostile_numbers_in_a_tile_are_harmless() {
     }
     assert_eq!(grid.core.status(grid.now).broker.jobs_done, 1);
 }
+
+/// A worker begins interactive bands before batch ones that were leased earlier. Where such a band killed its workers, batch jobs were
+/// failed for it one after another, and it went on.
+#[test]
+fn a_dead_worker_is_blamed_for_what_it_had_begun_and_not_for_what_was_leased_first() {
+    let mut grid = Grid::new();
+    grid.client(9);
+    grid.worker(1, |about| about.credit = 3);
+    let batch = grid.submit(9, Submit { priority: Priority::Batch, ..submit(1, 2) });
+    let interactive = grid.submit(9, submit(2, 1));
+    grid.render(1, 10);
+    let left: Vec<_> = grid.leased.iter().map(|(_, lease)| lease.job).collect();
+    assert_eq!(left, [batch, interactive]);
+    let effects = grid.step(|core, now, out| core.on_worker_gone(now, WorkerId(1), out));
+    assert_eq!(blamed(&effects), [(1, 0)], "the only band of the interactive job, and not the second one of the other");
+}

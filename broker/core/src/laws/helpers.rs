@@ -136,3 +136,22 @@ fn who_is_outrun_counts_as_slower() {
     grid.worker_says(2, says);
     assert!(grid.core.workers[&WorkerId(1)].speed < speed);
 }
+
+/// A broker that had stood still took all its workers for late: it leased heads twice, and those who had held them counted as slower.
+#[test]
+fn nobody_is_late_because_the_broker_stood_still() {
+    let mut grid = Grid::new();
+    grid.client(9);
+    grid.worker(1, |_| {});
+    grid.submit(9, submit(1, 1));
+    grid.lease(1);
+    grid.worker(2, |_| {});
+    grid.now += 60 * SECOND;
+    grid.step(|core, now, out| {
+        core.on_pause(now);
+        core.on_tick(now, out);
+    });
+    assert!(grid.try_lease(2).is_none());
+    grid.pass(400 * MS);
+    assert!(grid.try_lease(2).is_some(), "now it is");
+}

@@ -153,3 +153,62 @@ fn a_job_that_ends_withdraws_both() {
     let effects = grid.client_says(9, ClientSays::Cancel(fractally_proto::Cancel { job }));
     assert_eq!(withdrawn(&effects), [(1, lease.attempt), (1, lease.mirror.expect("it has one").attempt)]);
 }
+
+/// A worker that had answered one of two was leased one more than its credit, where the other and an ordinary band were left: our own
+/// worker declines that, and three such declines failed a job.
+#[test]
+fn what_is_left_of_two_takes_credit_beside_ordinary_bands() {
+    let mut grid = Grid::new();
+    grid.client(9);
+    grid.worker(1, |about| about.credit = 2);
+    grid.submit(9, mirrored(1, 3));
+    grid.submit(9, submit(2, 4));
+    let (pair, single) = (grid.lease(1), grid.lease(1));
+    assert_eq!([bands(&pair), bands(&single)], [(0, Some(2)), (1, None)]);
+    let (_, says) = grid.tile(&pair, 10);
+    grid.worker_says(1, says);
+    assert!(grid.try_lease(1).is_none(), "the mirror is still at work, and the other band waits");
+    let (_, says) = grid.tile(&mirror_of(&pair), 10);
+    grid.worker_says(1, says);
+    grid.lease(1);
+}
+
+/// Whoever tried a mirror band as any other counted as slower when the worker that had only to copy it was sooner.
+#[test]
+fn a_worker_that_copies_outruns_nobody() {
+    let mut grid = Grid::new();
+    grid.client(9);
+    grid.worker(2, |_| {});
+    grid.submit(9, submit(1, 1));
+    grid.render(2, 10);
+    let speed = grid.core.workers[&WorkerId(2)].speed;
+    assert!(speed.is_some());
+    grid.worker(1, |_| {});
+    grid.submit(9, mirrored(2, 2));
+    let pair = grid.lease(1);
+    let (_, says) = grid.tile(&pair, 10);
+    grid.worker_says(1, says);
+    grid.pass(100 * MS);
+    assert_eq!(bands(&grid.lease(2)), (1, None), "the mirror is late");
+    // A worker of this speed needs a millisecond for the band.
+    grid.now += Duration::from_micros(600);
+    let (_, mut says) = grid.tile(&mirror_of(&pair), 10);
+    if let WorkerSays::Tile { tile, .. } = &mut says {
+        tile.executed = Some(0);
+    }
+    assert_eq!(withdrawn(&grid.worker_says(1, says)).len(), 1);
+    assert_eq!(grid.core.workers[&WorkerId(2)].speed, speed);
+}
+
+/// A mirror is not listed while its band is at work: it runs out with it, whatever else its worker gets on with.
+#[test]
+fn a_mirror_expires_with_its_band() {
+    let mut grid = Grid::new();
+    grid.client(9);
+    grid.worker(1, |about| (about.threads, about.credit) = (2, 2));
+    grid.submit(9, mirrored(1, 8));
+    let (wedged, moving) = (grid.lease(1), grid.lease(1));
+    grid.heartbeat(1, &[(wedged.attempt, 1)]);
+    let effects = grid.pass_with(11 * SECOND, &[(1, moving.attempt)], true);
+    assert_eq!(withdrawn(&effects), [(1, wedged.attempt), (1, mirror_of(&wedged).attempt)]);
+}

@@ -207,3 +207,62 @@ fn before_anything_is_measured_bands_are_small() {
     assert!(matches!(grid.lease(1).kind, LeaseKind::Probe(_)));
     assert_eq!([0; 3].map(|_| band_of(&grid.lease(1)).strips), [1, 1, 1]);
 }
+
+/// The jobs of the next `bands` bands of worker 1, which declines probes; strips of the jobs `acked` are acknowledged.
+fn jobs_of_bands(grid: &mut Grid, bands: usize, acked: &[JobId]) -> Vec<JobId> {
+    let mut jobs = Vec::new();
+    while jobs.len() < bands {
+        let lease = grid.lease(1);
+        if let LeaseKind::Probe(_) = lease.kind {
+            grid.band_failed(1, lease.attempt, BandFailure::Declined);
+            continue;
+        }
+        grid.render_lease(1, &lease);
+        if acked.contains(&lease.job) {
+            grid.ack(9, lease.job, band_of(&lease).end());
+        }
+        jobs.push(lease.job);
+    }
+    jobs
+}
+
+/// A job whose client takes nothing stands still at its bound, and another that has had much since.
+fn one_stands_still() -> (Grid, JobId, JobId) {
+    let mut grid = Grid::with(|config| config.reorder_bytes_max = 4 * STRIP);
+    grid.client(9);
+    let still = grid.submit(9, submit(1, 5000));
+    grid.worker(1, |_| {});
+    let probe = grid.lease(1).attempt;
+    grid.band_failed(1, probe, BandFailure::Declined);
+    while let Some(lease) = grid.try_lease(1) {
+        // As large as they may be, so that they take all the room.
+        let (_, says) = grid.tile(&lease, u32::try_from(STRIP).unwrap());
+        grid.worker_says(1, says);
+    }
+    let busy = grid.submit(9, submit(2, 5000));
+    assert!(jobs_of_bands(&mut grid, 100, &[busy]).iter().all(|&job| job == busy));
+    (grid, still, busy)
+}
+
+/// A new job started level with the one that had got least, also where that had stood still for long: until it had got as much as
+/// all others they got nothing.
+#[test]
+fn a_new_job_does_not_make_up_for_one_that_stood_still() {
+    let (mut grid, _, busy) = one_stands_still();
+    let new = grid.submit(9, submit(3, 5000));
+    let jobs = jobs_of_bands(&mut grid, 40, &[busy, new]);
+    let of_busy = jobs.iter().filter(|&&job| job == busy).count();
+    assert!((10..=30).contains(&of_busy), "{of_busy} of 40");
+}
+
+#[test]
+fn a_job_that_stood_still_does_not_make_up_for_it() {
+    let (mut grid, still, busy) = one_stands_still();
+    for _ in 0..2 {
+        let reach = grid.core.jobs[&still].reach;
+        grid.ack(9, still, reach);
+    }
+    let jobs = jobs_of_bands(&mut grid, 40, &[busy, still]);
+    let of_busy = jobs.iter().filter(|&&job| job == busy).count();
+    assert!((10..=30).contains(&of_busy), "{of_busy} of 40");
+}

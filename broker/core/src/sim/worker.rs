@@ -1,6 +1,6 @@
 //! A worker as it should be: a queue, threads, an answer to every lease.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use fractally_proto::{
     AttemptId, Band, BandFailed, BandFailure, BandProgress, ErrorCode, Layout, Lease, LeaseKind, Message, RowSample, Samples,
@@ -34,7 +34,7 @@ pub(super) struct Task {
     pub(super) runs_since: Option<Duration>,
     pub(super) progress: u64,
     /// A worker that knows of no mirrors: it renders such a band as any other.
-    pub(super) is_mirror: bool,
+    pub(super) mirror_of: Option<AttemptId>,
 }
 
 impl Worker {
@@ -125,18 +125,19 @@ impl World {
         let twin = |task: &Task| (task.lease.job, task.lease.kind) == (lease.job, lease.kind);
         self.tally.backups += u64::from(self.workers.iter().any(|worker| worker.tasks.iter().any(twin)));
         let worker = &mut self.workers[index];
-        let mirrors = worker.tasks.iter().filter(|task| task.is_mirror).count();
-        let used = mirrors.max(worker.tasks.len() - mirrors);
+        let leases: BTreeSet<_> = worker.tasks.iter().map(|task| task.mirror_of.unwrap_or(task.lease.attempt)).collect();
+        let used = leases.len();
         assert!(used < worker.plan.credit as usize, "a worker is leased more than its credit");
         assert!(worker.plan.encodings.contains(&lease.request.encoding), "a worker is leased what it cannot encode");
+        let first = lease.attempt;
         let mirror = lease.mirror.map(|mirror| Lease { attempt: mirror.attempt, kind: mirror.band().into(), ..lease.clone() });
         if std::mem::take(&mut worker.declines) {
             self.give_up(index, lease.attempt, BandFailure::Declined);
         } else {
-            worker.tasks.push(Task { lease, runs_since: None, progress: 0, is_mirror: false });
+            worker.tasks.push(Task { lease, runs_since: None, progress: 0, mirror_of: None });
         }
         if let Some(lease) = mirror {
-            self.workers[index].tasks.push(Task { lease, runs_since: None, progress: 0, is_mirror: true });
+            self.workers[index].tasks.push(Task { lease, runs_since: None, progress: 0, mirror_of: Some(first) });
         }
         self.run_tasks(link, index);
     }
