@@ -39,7 +39,7 @@ fn describe_job(story: &JobStory) -> String {
         "job {job} {state} after {age}: {acked} of {strips} strips safe, {bands} bands in {attempts} tries ({backups} second tries), {engine}\n"
     );
     if *forgotten > 0 {
-        let _ = writeln!(text, "{forgotten} tries that went well are not shown");
+        let _ = writeln!(text, "{forgotten} more tries are not shown");
     }
     text.push('\n');
     let rows = story.tries.iter().map(try_row).collect::<Vec<_>>();

@@ -80,7 +80,7 @@ impl Broker {
         self.workers.endpoint()
     }
 
-    /// Serves until `stop` is ready, or until `drain` is and nobody waits for a render any more; in between it takes no new jobs. Then
+    /// Serves until `stop` is ready, or until `drain` is and no render is in hand any more; in between it takes no new jobs. Then
     /// clients and workers hear BYE, and look for the next broker.
     pub async fn run(mut self, drain: impl Future<Output = ()>, stop: impl Future<Output = ()>) {
         tokio::pin!(drain, stop);
@@ -99,12 +99,12 @@ impl Broker {
                 () = &mut stop => break,
                 () = &mut drain, if !draining => {
                     draining = true;
-                    info!(jobs = self.core.jobs_attached(), "no new jobs; those in hand are finished");
+                    info!(jobs = self.core.jobs_in_hand(), "no new jobs; those in hand are finished");
                     self.core.close();
                 }
             }
             self.perform();
-            if draining && self.core.jobs_attached() == 0 {
+            if draining && self.core.jobs_in_hand() == 0 {
                 break;
             }
             turn.handled().await;

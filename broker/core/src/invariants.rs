@@ -55,7 +55,7 @@ impl Core {
             }
             let holders = job.leased.values().flat_map(|leased| &leased.holders).map(|holder| holder.attempt);
             let held: BTreeSet<_> = holders.collect();
-            assert!(job.begun.keys().eq(&held), "job {id}: living tries {:?}, held {held:?}", job.begun);
+            assert!(job.leased_at.keys().eq(&held), "job {id}: living tries {:?}, held {held:?}", job.leased_at);
             if let Probe::Leased(worker, attempt) = job.probe {
                 assert_eq!(living.remove(&(id, attempt)), Some((worker, What::Probe)), "job {id}: the probe's worker");
             }

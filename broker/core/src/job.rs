@@ -64,7 +64,7 @@ pub(crate) struct Job {
     /// Its place among the jobs that want workers, while it wants any.
     pub(crate) turn: Option<Turn>,
     /// When each living try was leased, and to whom by name.
-    pub(crate) begun: BTreeMap<AttemptId, (Duration, String)>,
+    pub(crate) leased_at: BTreeMap<AttemptId, (Duration, String)>,
     pub(crate) story: Story,
     pub(crate) totals: Totals,
     pub(crate) pace: Pace,

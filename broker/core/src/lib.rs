@@ -237,9 +237,9 @@ impl Core {
         self.closing = true;
     }
 
-    /// Jobs whose client is connected: what a broker that closes may still wait for.
-    pub fn jobs_attached(&self) -> usize {
-        self.jobs.values().filter(|job| job.client().is_some()).count()
+    /// Jobs in hand, those included whose client is looking for its way back: what a broker that closes waits for.
+    pub fn jobs_in_hand(&self) -> usize {
+        self.jobs.len()
     }
 
     /// When [`Self::on_tick`] wants to be called next; it may have passed already. Costs one look at a set. A call may turn out to be

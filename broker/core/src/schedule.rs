@@ -168,7 +168,7 @@ impl Core {
         for (attempt, what) in bands {
             if let What::Band(band) = what {
                 let is_backup = job.leased.get(&band.first).is_some_and(|leased| leased.holders.len() > 1);
-                job.begun.insert(attempt, (now, worker.about.name.clone()));
+                job.leased_at.insert(attempt, (now, worker.about.name.clone()));
                 out.push(Effect::Note(Note::BandLeased { job: id, band, worker: to, attempt, is_backup }));
             }
         }

@@ -12,6 +12,8 @@ use crate::{Core, job::Job, millis};
 const TRIES_MAX: usize = 256;
 const FAILURES_MAX: usize = 128;
 const ENDED_MAX: usize = 32;
+/// Tries under way that one report names.
+const RUNNING_MAX: usize = 1024;
 
 /// Tries of one job that have ended.
 #[derive(Debug, Default)]
@@ -54,7 +56,7 @@ impl Core {
         end: TryEnd,
         why: String,
     ) -> Duration {
-        let told = self.jobs.get_mut(&id).and_then(|job| Some((job.begun.remove(&attempt)?, job)));
+        let told = self.jobs.get_mut(&id).and_then(|job| Some((job.leased_at.remove(&attempt)?, job)));
         let Some(((leased, worker), job)) = told else { return Duration::ZERO };
         let (leased_ms, lasted_us) = told_times(job.accepted_at, leased, now);
         job.story.tell(TryStory { attempt, first, strips, worker, leased_ms, lasted_us, end, why });
@@ -91,10 +93,12 @@ impl Core {
 fn story_of(now: Duration, id: JobId, job: &Job, ended: String) -> JobStory {
     let running = job.leased.values().flat_map(|leased| leased.holders.iter().map(|holder| (leased.work.band, holder.attempt)));
     let running = running.filter_map(|(Band { first, strips }, attempt)| {
-        let (leased, worker) = job.begun.get(&attempt)?.clone();
+        let (leased, worker) = job.leased_at.get(&attempt)?.clone();
         let (leased_ms, lasted_us) = told_times(job.accepted_at, leased, now);
         Some(TryStory { attempt, first, strips, worker, leased_ms, lasted_us, end: TryEnd::Running, why: String::new() })
     });
+    let running: Vec<_> = running.take(RUNNING_MAX).collect();
+    let untold = job.leased_at.len().saturating_sub(running.len()) as u64;
     let mut tries: Vec<_> = job.story.tries().cloned().chain(running).collect();
     tries.sort_by_key(|tried| (tried.first, tried.attempt));
     JobStory {
@@ -107,7 +111,7 @@ fn story_of(now: Duration, id: JobId, job: &Job, ended: String) -> JobStory {
         attempts: job.totals.attempts,
         bands: job.totals.bands,
         backups: job.totals.backups,
-        forgotten: job.story.forgotten,
+        forgotten: job.story.forgotten + untold,
         tries,
     }
 }

@@ -123,7 +123,7 @@ impl Core {
             cost: CostModel::new(&request),
             service: 0,
             turn: None,
-            begun: BTreeMap::new(),
+            leased_at: BTreeMap::new(),
             story: Story::default(),
             totals: Totals::default(),
             pace: Pace::default(),

@@ -124,10 +124,10 @@ fn a_broker_that_closes_takes_no_new_jobs_and_finishes_those_it_has() {
     grid.core.close();
     assert_eq!(grid.refusal(8, submit(2, 1)), (RefusalCode::Closing, "jobs".to_owned()));
     assert_eq!(grid.submit(9, submit(1, 1)), job, "the same key is the same job");
-    assert_eq!(grid.core.jobs_attached(), 1);
+    assert_eq!(grid.core.jobs_in_hand(), 1);
     grid.worker(1, |_| {});
     grid.render(1, 10);
     let effects = grid.ack(9, job, 1);
     assert!(matches!(told(&effects)[..], [Message::Done(_)]));
-    assert_eq!(grid.core.jobs_attached(), 0);
+    assert_eq!(grid.core.jobs_in_hand(), 0);
 }
