@@ -133,7 +133,7 @@ impl World {
             }
             Message::Accepted(Accepted { key, job: id, strips, .. }) => {
                 let Client { jobs, ghosts, .. } = &mut self.clients[client];
-                let Some(job) = jobs.iter_mut().find(|job| job.plan.key == key) else {
+                let Some(job) = jobs.iter_mut().find(|job| job.plan.key == key && job.end.is_none()) else {
                     // A repeated SUBMIT crossed the end of its job and made another, which nobody wants.
                     ghosts.insert(id);
                     return self.say_client(client, ClientSays::Cancel(Cancel { job: id }));
