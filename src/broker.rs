@@ -33,6 +33,7 @@ pub(crate) async fn run(args: BrokerArgs, stop: Stop) -> Result<(), Failure> {
     };
     let config = Config {
         engine: Some(ENGINE_ID.to_owned()),
+        mirrors: !args.no_mirror,
         held_bytes_max: args.memory << 20,
         ..Config::new(AGENT.to_owned(), life::new_epoch())
     };

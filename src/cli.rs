@@ -250,6 +250,9 @@ pub(crate) struct BrokerArgs {
     #[arg(long, value_name = "MIB", env = "FRACTALLY_MEMORY", default_value = "1024",
         value_parser = clap::value_parser!(u64).range(64..=1_048_576))]
     pub(crate) memory: u64,
+    /// Lease bands one by one, not with their mirror images, where a picture is its own half-turn.
+    #[arg(long, env = "FRACTALLY_NO_MIRROR")]
+    pub(crate) no_mirror: bool,
     /// Seconds that clients get for the renders in hand when the broker is asked to stop; a second signal stops it at once.
     #[arg(long, value_name = "SECONDS", env = "FRACTALLY_DRAIN_TIMEOUT", default_value = "30", value_parser = seconds)]
     pub(crate) drain_timeout: Duration,

@@ -62,8 +62,8 @@ struct Kept {
 impl LocalGrid {
     /// Starts a broker, waits until it listens, and starts the workers.
     pub(crate) async fn start(Setup { workers, kernel, mirror, log }: Setup<'_>) -> Result<Self> {
-        let mut broker =
-            spawn(&["broker", "--private"], log, 0, Stdio::piped()).context("cannot start the local grid's broker")?;
+        let args: &[&str] = if mirror { &["broker", "--private"] } else { &["broker", "--private", "--no-mirror"] };
+        let mut broker = spawn(args, log, 0, Stdio::piped()).context("cannot start the local grid's broker")?;
         let group =
             broker.child.id().and_then(|id| i32::try_from(id).ok()).context("the local grid's broker has gone at once")?;
         let (client_endpoint, worker_endpoint) =

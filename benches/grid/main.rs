@@ -71,11 +71,11 @@ enum Mirror {
 }
 
 fn compare(lab: &Lab, name: &str, request: &Request, cores: usize, mirror: Mirror, runs: usize) {
-    let broker = BrokerProcess::start_with(lab, &["--private"]);
     let (options, title): (&[&str], _) = match mirror {
         Mirror::On => (&[], format!("{name}, half of it mirrored")),
         Mirror::Off => (&["--no-mirror"], name.to_owned()),
     };
+    let broker = BrokerProcess::start_with(lab, &[&["--private"], options].concat());
     let workers: Vec<_> = (0..cores).map(|i| Worker::start_with(lab, &broker, &format!("w{i}"), 1, options)).collect();
     broker.await_status(lab, "all workers are there", |status| status["workers"].as_array().map(Vec::len) == Some(cores));
     let runtime = runtime();

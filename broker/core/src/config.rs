@@ -15,6 +15,8 @@ pub struct Config {
     pub limits: Limits,
     /// The engine of new jobs where a worker of it is connected; else it is the one with the most threads.
     pub engine: Option<String>,
+    /// Whether a band and its mirror image are leased together.
+    pub mirrors: bool,
     /// How often both sides send a heartbeat; told in WELCOME, sent by the shell.
     pub heartbeat: Duration,
     /// A peer that was silent for so long is gone.
@@ -47,6 +49,7 @@ impl Config {
             epoch,
             limits: Limits::default(),
             engine: None,
+            mirrors: true,
             heartbeat: Duration::from_secs(1),
             dead_after: Duration::from_secs(4),
             lease: Duration::from_secs(10),

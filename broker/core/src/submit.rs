@@ -110,7 +110,7 @@ impl Core {
             start,
             acked: start,
             uncut: start..layout.strips(),
-            mirrors: start == 0 && Job::may_mirror(&request, &layout, reorder_bytes),
+            mirrors: self.config.mirrors && start == 0 && Job::may_mirror(&request, &layout, reorder_bytes),
             reach: start,
             waiting: BTreeMap::new(),
             leased: BTreeMap::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use fractally_proto::{Accepted, Ack, Cancel, Failed, JobId, Layout, Message, RefusalCode, Submit};
+use fractally_proto::{Accepted, Ack, Cancel, Done, Failed, JobId, Layout, Message, RefusalCode, Submit};
 
 use super::{
     plan::{ClientPlan, JobPlan},
@@ -153,7 +153,8 @@ impl World {
                 let Some((_, job)) = self.clients[client].job_of(progress.job) else { return };
                 assert!(progress.rows <= job.layout.rows(), "more rows than there are");
             }
-            Message::Failed(failed) if self.clients[client].ghosts.contains(&failed.job) => {}
+            Message::Failed(Failed { job, .. }) | Message::Done(Done { job, .. })
+                if self.clients[client].ghosts.contains(&job) => {}
             Message::Done(done) => {
                 let (_, job) = self.clients[client].job_of(done.job).expect("a DONE for no job");
                 assert_eq!(job.have, job.layout.strips(), "DONE before the client has everything");
