@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fractally_proto::{
-    Ack, Encoding, Epoch, Hello, JobKey, LeaseKind, Message, Priority, Request, RowSample, Samples, Size, StripMeta, Submit,
-    Tile, Window, WorkerHello,
+    Ack, Encoding, Epoch, Hello, JobKey, LeaseKind, Message, Priority, Request, RowSample, Samples, StripMeta, Submit, Tile,
+    WorkerHello,
 };
-use fractally_testkit::{Broker, Lab, Worker};
+use fractally_testkit::{Broker, Lab, Worker, one_pixel, rows_as_strips};
 use fractally_transport::{Link, Turn};
 
 use crate::Spread;
@@ -62,17 +62,6 @@ pub(crate) fn round_trip(lab: &Lab, runs: usize, runtime: &tokio::runtime::Runti
         let [median, least, most] = [spread.median, spread.least, spread.most].map(|seconds| seconds * 1e3);
         println!("a job of one band, {name}: {median:.3} ms ({least:.3}, {most:.3})");
     }
-}
-
-/// A picture whose every row is a strip of its own.
-fn rows_as_strips(rows: u32) -> Request {
-    let size = Size { w: 100_000, h: rows };
-    Request { center: [0.01, 0.0], size, window: Window::whole(size), iterations: 1, ..Request::default() }
-}
-
-fn one_pixel() -> Request {
-    let size = Size { w: 1, h: 1 };
-    Request { size, window: Window::whole(size), encoding: Encoding::Counts, ..Request::default() }
 }
 
 async fn client(broker: &Broker) -> Link {

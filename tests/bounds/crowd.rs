@@ -93,12 +93,6 @@ pub(crate) async fn render(client: &mut Puppet, key: u128, request: Request) -> 
     }
 }
 
-/// A picture whose every row is a strip of its own.
-pub(crate) fn rows_as_strips(rows: u32) -> Request {
-    let size = Size { w: 100_000, h: rows };
-    Request { center: [0.01, 0.0], size, window: Window::whole(size), iterations: 1, ..Request::default() }
-}
-
 /// Counts, a row of which is a strip of 256 KiB.
 pub(crate) fn wide_counts(rows: u32) -> Request {
     let size = Size { w: 65_536, h: rows };
@@ -110,9 +104,4 @@ pub(crate) fn wide_counts(rows: u32) -> Request {
         encoding: Encoding::Counts,
         ..Request::default()
     }
-}
-
-pub(crate) fn one_pixel() -> Request {
-    let size = Size { w: 1, h: 1 };
-    Request { size, window: Window::whole(size), encoding: Encoding::Counts, ..Request::default() }
 }

@@ -12,9 +12,9 @@ mod crowd;
 
 use std::time::Instant;
 
-use crowd::{Answer, busy, client, connect_workers, idle, one_pixel, render, rows_as_strips, wide_counts};
+use crowd::{Answer, busy, client, connect_workers, idle, render, wide_counts};
 use fractally_proto::{Message, Priority};
-use fractally_testkit::{Broker, Lab, allow_open_files, eventually, puppet_submit};
+use fractally_testkit::{Broker, Lab, allow_open_files, eventually, one_pixel, puppet_submit, rows_as_strips};
 use tokio::runtime::Runtime;
 
 const MIB: f64 = 1024.0 * 1024.0;

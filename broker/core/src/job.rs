@@ -432,12 +432,7 @@ impl Job {
     pub(crate) fn cost_left(&self, with_leased: bool) -> f64 {
         let of = |band: Band| self.cost.cost(self.layout.rows_of_band(band));
         let uncut = self.layout.rows_before(self.uncut.start)..self.layout.rows_before(self.uncut.end);
-        let middle = uncut.start.midpoint(uncut.end);
-        let uncut = match self.mirrors {
-            _ if uncut.is_empty() => 0.0,
-            true => self.cost.cost(uncut.start..middle) + self.cost.cost_of_pixels(middle..uncut.end),
-            false => self.cost.cost(uncut),
-        };
+        let uncut = if uncut.is_empty() { 0.0 } else { self.cost_of_uncut(uncut) };
         let waiting: f64 = self.waiting.values().map(|work| of(work.band)).sum();
         let leased: f64 = if with_leased { self.leased.values().map(|leased| of(leased.work.band)).sum() } else { 0.0 };
         uncut + waiting + leased
@@ -445,10 +440,15 @@ impl Job {
 
     /// Units of the whole picture, or what is drawn of it in this life.
     pub(crate) fn cost_total(&self) -> f64 {
-        let (start, rows) = (self.layout.rows_before(self.start), self.layout.rows());
+        self.cost_of_uncut(self.layout.rows_before(self.start)..self.layout.rows())
+    }
+
+    /// Units of rows that are cut alike: with mirrors, the lower half needs no iterations.
+    fn cost_of_uncut(&self, rows: Range<u32>) -> f64 {
+        let middle = rows.start.midpoint(rows.end);
         match self.mirrors {
-            true => self.cost.cost(start..start.midpoint(rows)) + self.cost.cost_of_pixels(start.midpoint(rows)..rows),
-            false => self.cost.cost(start..rows),
+            true => self.cost.cost(rows.start..middle) + self.cost.cost_of_pixels(middle..rows.end),
+            false => self.cost.cost(rows),
         }
     }
 

@@ -9,6 +9,7 @@
 mod dice;
 mod grid;
 mod netns;
+mod pictures;
 mod process;
 mod proxy;
 mod puppet;
@@ -22,6 +23,7 @@ use std::{
 pub use dice::{Dice, seed_of};
 pub use grid::{Broker, Worker, lasting_ports};
 pub use netns::Lan;
+pub use pictures::{one_pixel, rows_as_strips};
 pub use process::{Lab, Process, Run, allow_open_files};
 pub use proxy::{Cut, Proxy, Way};
 pub use puppet::{Puppet, puppet_submit, puppet_worker};
