@@ -115,9 +115,12 @@ pub(crate) struct RenderArgs {
     /// A running broker's endpoint for clients, as tcp://HOST:5555.
     #[arg(long, value_name = "ENDPOINT", env = "FRACTALLY_BROKER")]
     pub(crate) broker: Option<Endpoint>,
-    /// Whether somebody waits for it, or it may take the time that others leave.
+    /// Interactive jobs go before normal ones, and those before batch ones; no class is starved.
     #[arg(long, value_enum, default_value = "interactive")]
     pub(crate) priority: PriorityArg,
+    /// Whom the job is counted for: accounts share a running broker's grid [default: user@host].
+    #[arg(long, value_name = "NAME", env = "FRACTALLY_ACCOUNT", value_parser = name)]
+    pub(crate) account: Option<String>,
     /// How long to wait for a broker to answer, seconds.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     pub(crate) connect_timeout: Duration,
@@ -148,6 +151,7 @@ pub(crate) enum Format {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PriorityArg {
     Interactive,
+    Normal,
     Batch,
 }
 
@@ -155,6 +159,7 @@ impl From<PriorityArg> for Priority {
     fn from(arg: PriorityArg) -> Self {
         match arg {
             PriorityArg::Interactive => Self::Interactive,
+            PriorityArg::Normal => Self::Normal,
             PriorityArg::Batch => Self::Batch,
         }
     }
@@ -285,7 +290,7 @@ pub(crate) struct WorkerArgs {
     #[arg(long, env = "FRACTALLY_NO_MIRROR")]
     pub(crate) no_mirror: bool,
     /// Its name in `status` and logs [default: host and process].
-    #[arg(long, env = "FRACTALLY_NAME", value_parser = worker_name)]
+    #[arg(long, env = "FRACTALLY_NAME", value_parser = name)]
     pub(crate) name: Option<String>,
     /// Seconds that running bands get when the worker is asked to stop; a second signal hands them back at once.
     #[arg(long, value_name = "SECONDS", env = "FRACTALLY_DRAIN_TIMEOUT", default_value = "10", value_parser = seconds)]
@@ -343,7 +348,7 @@ fn some_seconds(text: &str) -> Result<Duration, String> {
     seconds(text).and_then(|time| if time.is_zero() { Err("it must be more than 0 seconds".to_owned()) } else { Ok(time) })
 }
 
-fn worker_name(name: &str) -> Result<String, String> {
+fn name(name: &str) -> Result<String, String> {
     let max = limits::TEXT_BYTES_MAX;
     if name.is_empty() || name.len() > max { Err(format!("a name has 1 to {max} bytes")) } else { Ok(name.to_owned()) }
 }

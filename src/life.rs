@@ -3,7 +3,7 @@
 use std::{fs, io::Read, process, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context, Result};
-use fractally_proto::{Epoch, JobKey};
+use fractally_proto::{Epoch, JobKey, limits};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
@@ -136,4 +136,13 @@ fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the system has random numbers");
     bytes
+}
+
+/// Whom jobs are counted for where nothing else is said: who runs this, and on which host.
+pub(crate) fn account() -> String {
+    let named = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok()).find(|name| !name.is_empty());
+    let user = named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    let mut account = format!("{user}@{}", rustix::system::uname().nodename().to_string_lossy());
+    account.truncate(account.floor_char_boundary(limits::TEXT_BYTES_MAX));
+    account
 }

@@ -110,6 +110,7 @@ async fn on_grid(
     let broker = Broker {
         endpoint: endpoint.clone(),
         agent: AGENT.to_owned(),
+        account: Some(args.account.clone().unwrap_or_else(life::account)),
         epoch: life::new_epoch(),
         connect_timeout: args.connect_timeout,
     };

@@ -12,6 +12,7 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
     let broker = Broker {
         endpoint: args.broker,
         agent: AGENT.to_owned(),
+        account: None,
         epoch: life::new_epoch(),
         connect_timeout: args.connect_timeout,
     };
@@ -108,6 +109,7 @@ fn worker_row(worker: &WorkerStatus) -> [String; 9] {
 fn job_row(job: &JobStatus) -> [String; 9] {
     let class = match job.priority {
         Priority::Interactive => "interactive",
+        Priority::Normal => "normal",
         Priority::Batch => "batch",
     };
     [

@@ -96,6 +96,7 @@ async fn warm(endpoint: &str, request: &Request, path: &Path, run: usize) -> Dur
     let broker = Broker {
         endpoint: endpoint.parse().expect("the broker says where it listens"),
         agent: "bench".to_owned(),
+        account: None,
         epoch: Epoch(run as u64),
         connect_timeout: Duration::from_secs(5),
     };

@@ -67,7 +67,7 @@ pub(crate) fn round_trip(lab: &Lab, runs: usize, runtime: &tokio::runtime::Runti
 async fn client(broker: &Broker) -> Link {
     let endpoint = broker.clients.parse().expect("the broker says where it listens");
     let mut link = Link::connect(&endpoint, TIMEOUT).await.expect("the broker listens");
-    say(&mut link, &Message::Hello(Hello { agent: "bench".to_owned(), epoch: Epoch(0), worker: None })).await;
+    say(&mut link, &Message::Hello(Hello { agent: "bench".to_owned(), epoch: Epoch(0), account: None, worker: None })).await;
     link
 }
 
@@ -116,7 +116,11 @@ async fn no_op_worker(broker: &Broker, credit: u32, epoch: u64) {
         credit,
         encodings: vec![Encoding::Png],
     };
-    say(&mut link, &Message::Hello(Hello { agent: "bench".to_owned(), epoch: Epoch(epoch), worker: Some(worker) })).await;
+    say(
+        &mut link,
+        &Message::Hello(Hello { agent: "bench".to_owned(), epoch: Epoch(epoch), account: None, worker: Some(worker) }),
+    )
+    .await;
     let mut turn = Turn::default();
     loop {
         if let Message::Lease(lease) = link.next().await.expect("the broker stays") {

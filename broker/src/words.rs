@@ -15,6 +15,9 @@ pub(crate) fn of_client(message: Message) -> Result<ClientSays, String> {
         Message::Submit(submit) => Ok(ClientSays::Submit(Box::new(submit))),
         Message::Ack(ack) => Ok(ClientSays::Ack(ack)),
         Message::Cancel(cancel) => Ok(ClientSays::Cancel(cancel)),
+        Message::Keep(keep) => Ok(ClientSays::Keep(Box::new(keep))),
+        Message::Attach(attach) => Ok(ClientSays::Attach(attach)),
+        Message::ListQuery => Ok(ClientSays::ListQuery),
         Message::StatusQuery => Ok(ClientSays::StatusQuery),
         Message::JobQuery(query) => Ok(ClientSays::JobQuery(query)),
         Message::Error(error) => Err(format!("the client reports an error: {}", error.message)),
@@ -26,8 +29,10 @@ pub(crate) fn of_client(message: Message) -> Result<ClientSays, String> {
         | Message::Progress(_)
         | Message::Done(_)
         | Message::Failed(_)
+        | Message::Attached(_)
         | Message::StatusReport(_)
         | Message::JobReport(_)
+        | Message::ListReport(_)
         | Message::Lease(_)
         | Message::Tile(..)
         | Message::Samples(..)
@@ -62,6 +67,11 @@ pub(crate) fn of_worker(message: Message, payloads: &mut Payloads) -> Result<Wor
         | Message::Done(_)
         | Message::Failed(_)
         | Message::Cancel(_)
+        | Message::Keep(_)
+        | Message::Attach(_)
+        | Message::Attached(_)
+        | Message::ListQuery
+        | Message::ListReport(_)
         | Message::StatusQuery
         | Message::StatusReport(_)
         | Message::JobQuery(_)

@@ -14,6 +14,8 @@ pub struct Broker {
     pub endpoint: Endpoint,
     /// Program and version.
     pub agent: String,
+    /// Whom jobs are counted for; without one, they are counted with those of all who name none.
+    pub account: Option<String>,
     /// This life of the client.
     pub epoch: Epoch,
     /// How long connecting may take.
@@ -63,7 +65,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) async fn open(broker: &Broker) -> Result<Self, SessionError> {
         let mut link = Link::connect(&broker.endpoint, broker.connect_timeout).await?;
-        let hello = Hello { agent: broker.agent.clone(), epoch: broker.epoch, worker: None };
+        let hello = Hello { agent: broker.agent.clone(), epoch: broker.epoch, account: broker.account.clone(), worker: None };
         link.send(&Message::Hello(hello)).await?;
         let silent = || SessionError::Silent { endpoint: broker.endpoint.clone() };
         let first = async {

@@ -117,10 +117,15 @@ commands! {
     0x16 = Done: header,
     0x17 = Failed: header,
     0x18 = Cancel: header,
+    0x19 = Keep: header,
+    0x1a = Attach: header,
+    0x1b = Attached: header,
     0x20 = StatusQuery: neither,
     0x21 = StatusReport: payload,
     0x22 = JobQuery: header,
     0x23 = JobReport: payload,
+    0x24 = ListQuery: neither,
+    0x25 = ListReport: payload,
     0x30 = Lease: header,
     0x31 = Tile: both,
     0x32 = Samples: both,
@@ -176,6 +181,21 @@ impl crate::Status {
     }
 
     /// The status in a payload.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
+        decode_header(payload)
+    }
+}
+
+impl crate::JobList {
+    /// The payload of a LIST_REPORT.
+    pub fn encode(&self) -> Bytes {
+        encode_header(self).into()
+    }
+
+    /// The list in a payload.
     ///
     /// # Errors
     /// The first thing that is wrong.

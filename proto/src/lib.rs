@@ -23,11 +23,14 @@ pub use colour::{ColourMap, UnknownColourMap};
 pub use ids::{AttemptId, Epoch, JobId, JobKey};
 pub use limits::Limits;
 pub use message::{
-    Accepted, Ack, BandFailed, BandFailure, BandProgress, Bye, ByeOk, Cancel, Credit, Done, Encoding, ErrorCode, ErrorReport,
-    Failed, Grid, Heartbeat, Hello, JobQuery, Lease, LeaseKind, Message, MirrorBand, Priority, Progress, Refused, RowSample,
-    Samples, StripMeta, Strips, Submit, Tile, Welcome, Withdraw, WorkerHello,
+    Accepted, Ack, Attach, Attached, BandFailed, BandFailure, BandProgress, Bye, ByeOk, Cancel, Credit, Done, Encoding,
+    ErrorCode, ErrorReport, Failed, Grid, Heartbeat, Hello, JobQuery, Keep, Lease, LeaseKind, Message, MirrorBand, Priority,
+    Progress, Refused, RowSample, Samples, StripMeta, Strips, Submit, Tile, Welcome, Withdraw, WorkerHello,
 };
 pub use refusal::{Refusal, RefusalCode};
 pub use request::{Colour, Request, Size, Window};
-pub use status::{BrokerStatus, JobReport, JobStatus, JobStory, Status, TryEnd, TryStory, WorkerStatus};
+pub use status::{
+    BrokerStatus, JobList, JobReport, JobState, JobStatus, JobStory, JournalStatus, ListedJob, Status, TryEnd, TryStory,
+    WorkerStatus,
+};
 pub use strips::{Band, Layout};

@@ -23,6 +23,8 @@ pub const WORKER_CREDIT_MAX: u32 = 192;
 pub const WORKER_THREADS_MAX: u32 = 128;
 /// Bytes of any name or text that a peer sends about itself.
 pub const TEXT_BYTES_MAX: usize = 256;
+/// Jobs in a list, the latest: with texts and requests at their longest they fit a payload.
+pub const LIST_JOBS_MAX: usize = 4096;
 /// Pixels that a probe samples at the most.
 pub const PROBE_PIXELS_MAX: u32 = 65_536;
 /// Width and height of the virtual image that a request may name, in pixels.

@@ -1,5 +1,7 @@
 //! What is said: one struct a command, each field with its unit. `SPEC.md` tells who says what when.
 
+use std::ops::Not;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +43,8 @@ pub enum Priority {
     /// Somebody waits for it.
     #[default]
     Interactive,
+    /// It is wanted soon, and nobody waits for it.
+    Normal,
     /// It may take the time that others leave.
     Batch,
 }
@@ -52,6 +56,9 @@ pub struct Hello {
     pub agent: String,
     /// This life of the peer.
     pub epoch: Epoch,
+    /// From clients: whom their jobs are counted for. Jobs of one account share what one account gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
     /// Present when the peer is a worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerHello>,
@@ -167,7 +174,7 @@ pub struct Submit {
 /// ACCEPTED: the broker's promise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
-    /// The key of the SUBMIT.
+    /// The key of the SUBMIT or KEEP.
     pub key: JobKey,
     /// The job's id from now on.
     pub job: JobId,
@@ -175,12 +182,15 @@ pub struct Accepted {
     pub strips: u32,
     /// Rows of a strip.
     pub rows_per_strip: u32,
+    /// The picture was there already: the job is one that is done.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub cached: bool,
 }
 
-/// REFUSED: why a SUBMIT was not accepted.
+/// REFUSED: why a SUBMIT or KEEP was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
-    /// The key of the SUBMIT.
+    /// The key of the SUBMIT or KEEP.
     pub key: JobKey,
     /// The field, the limit, the way out.
     pub refusal: Refusal,
@@ -280,6 +290,48 @@ pub struct Failed {
 pub struct Cancel {
     /// The job.
     pub job: JobId,
+}
+
+/// KEEP: a client asks for a picture that is rendered and kept whether or not anybody is there to take it: a detached job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Keep {
+    /// The same key is the same job.
+    pub key: JobKey,
+    /// Which jobs go first.
+    #[serde(default)]
+    pub priority: Priority,
+    /// What to draw.
+    pub request: Request,
+}
+
+/// ATTACH: a client asks for the strips of a detached job, those to come included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// The job, of whichever client.
+    pub job: JobId,
+    /// Strips that the client already holds, counted from the top.
+    #[serde(default)]
+    pub have: u32,
+    /// The engine that rendered them; absent when `have` is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// Bytes of strips that the client takes without having acknowledged them; at least one maximal strip.
+    pub window_bytes: u64,
+}
+
+/// ATTACHED: what the job draws; its strips follow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attached {
+    /// The job.
+    pub job: JobId,
+    /// Strips of the picture.
+    pub strips: u32,
+    /// Rows of a strip.
+    pub rows_per_strip: u32,
+    /// Rows that are on disk already.
+    pub rows: u32,
+    /// The picture.
+    pub request: Request,
 }
 
 /// The pixels that a probe samples: one row in every `rows` of the drawn window, and one column in every `cols`.
@@ -421,7 +473,7 @@ pub struct Withdraw {
     /// The attempt.
     pub attempt: AttemptId,
     /// Somebody else could begin it at once: give it back if nobody has begun it here, else go on.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "Not::not")]
     pub if_waiting: bool,
 }
 
@@ -472,6 +524,12 @@ pub enum Message {
     Failed(Failed),
     /// Client: no longer wanted.
     Cancel(Cancel),
+    /// Client: a detached job please.
+    Keep(Keep),
+    /// Client: the strips of a detached job please.
+    Attach(Attach),
+    /// Broker: here they come.
+    Attached(Attached),
     /// Client: tell about yourself.
     StatusQuery,
     /// Broker: a MessagePack [`Status`](crate::Status).
@@ -480,6 +538,10 @@ pub enum Message {
     JobQuery(JobQuery),
     /// Broker: a MessagePack [`JobReport`](crate::JobReport).
     JobReport(Bytes),
+    /// Client: which detached jobs are there?
+    ListQuery,
+    /// Broker: a MessagePack [`JobList`](crate::JobList).
+    ListReport(Bytes),
     /// Broker: work for a worker.
     Lease(Lease),
     /// Worker: a rendered band.

@@ -1,8 +1,8 @@
-//! What a broker tells about itself: the payloads of STATUS_REPORT and JOB_REPORT.
+//! What a broker tells about itself: the payloads of STATUS_REPORT, JOB_REPORT and LIST_REPORT.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, JobId, Priority};
+use crate::{AttemptId, JobId, Priority, Request};
 
 /// The broker, its workers and its jobs at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,23 @@ pub struct BrokerStatus {
     pub jobs_lost: u64,
     /// Bytes of tiles held for clients.
     pub held_bytes: u64,
+    /// The journal, where the broker keeps one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<JournalStatus>,
+}
+
+/// What is kept of detached jobs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JournalStatus {
+    /// Detached jobs, finished ones included.
+    pub jobs: u32,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Bytes that it may have.
+    pub bytes_max: u64,
+    /// Why nothing can be written to it at present; absent where all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// One connected worker.
@@ -71,13 +88,19 @@ pub struct JobStatus {
     pub job: JobId,
     /// Its class.
     pub priority: Priority,
-    /// Whether its client is connected.
+    /// Whom it is counted for.
+    #[serde(default)]
+    pub account: String,
+    /// Whether its client is connected, or where it is detached, any that follows it.
     pub attached: bool,
+    /// Whether it is kept in the journal, and lives without a client.
+    #[serde(default)]
+    pub detached: bool,
     /// Pixels of the picture.
     pub width: u32,
     /// Pixels of the picture.
     pub height: u32,
-    /// Rows that the client acknowledged.
+    /// Rows that the client acknowledged, or that are on disk.
     pub rows_done: u32,
     /// Bands that workers hold.
     pub leases: u32,
@@ -89,6 +112,70 @@ pub struct JobStatus {
     pub age_ms: u64,
     /// Milliseconds that the rest will take, as far as is known.
     pub eta_ms: Option<u64>,
+}
+
+/// The detached jobs of a broker, the latest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobList {
+    /// At most [`limits::LIST_JOBS_MAX`](crate::limits::LIST_JOBS_MAX).
+    pub jobs: Vec<ListedJob>,
+}
+
+/// One detached job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ListedJob {
+    /// Its id.
+    pub job: JobId,
+    /// Where it is in its life.
+    pub state: JobState,
+    /// What keeps it, or how it ended, for people; empty where the state says all.
+    pub why: String,
+    /// Whom it is counted for.
+    pub account: String,
+    /// Its class.
+    pub priority: Priority,
+    /// What it draws.
+    pub request: Request,
+    /// What renders it; empty before anything does.
+    pub engine: String,
+    /// Rows that are on disk.
+    pub rows_done: u32,
+    /// Bytes that it takes on disk.
+    pub bytes: u64,
+    /// Milliseconds since it was accepted.
+    pub age_ms: u64,
+    /// Milliseconds since it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_ms: Option<u64>,
+    /// Milliseconds that it took to its end, or takes so far in this life of the broker.
+    pub elapsed_ms: u64,
+    /// Iterations executed for it in that time.
+    pub iterations: u64,
+    /// Thread time that took, nanoseconds.
+    pub compute_ns: u64,
+    /// Milliseconds that the rest will take, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta_ms: Option<u64>,
+    /// Clients that follow it.
+    pub followers: u32,
+}
+
+/// Where a detached job is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// No worker has anything of it.
+    Waiting,
+    /// Workers have bands of it, or its strips are being written.
+    Running,
+    /// The journal has no room for its strips.
+    Paused,
+    /// The picture is complete.
+    Done,
+    /// It could not be finished.
+    Failed,
+    /// A client ended it.
+    Cancelled,
 }
 
 /// What happened to a job.

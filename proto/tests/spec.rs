@@ -9,11 +9,11 @@ use std::fmt::Write;
 
 use bytes::Bytes;
 use fractally_proto::{
-    Accepted, Ack, AttemptId, BandFailed, BandFailure, BandProgress, BrokerStatus, Bye, ByeOk, Cancel, Colour, ColourMap, Credit,
-    DecodeError, Done, Encoding, Epoch, ErrorCode, ErrorReport, Failed, Grid, Heartbeat, Hello, JobId, JobKey, JobQuery,
-    JobReport, JobStory, Lease, LeaseKind, Limits, Message, MirrorBand, Priority, Progress, Refusal, RefusalCode, Refused,
-    Request, RowSample, Samples, Size, Status, StripMeta, Strips, Submit, Tile, TryEnd, TryStory, Welcome, Window, Withdraw,
-    WorkerHello, limits,
+    Accepted, Ack, Attach, Attached, AttemptId, BandFailed, BandFailure, BandProgress, BrokerStatus, Bye, ByeOk, Cancel, Colour,
+    ColourMap, Credit, DecodeError, Done, Encoding, Epoch, ErrorCode, ErrorReport, Failed, Grid, Heartbeat, Hello, JobId, JobKey,
+    JobList, JobQuery, JobReport, JobState, JobStory, Keep, Lease, LeaseKind, Limits, ListedJob, Message, MirrorBand, Priority,
+    Progress, Refusal, RefusalCode, Refused, Request, RowSample, Samples, Size, Status, StripMeta, Strips, Submit, Tile, TryEnd,
+    TryStory, Welcome, Window, Withdraw, WorkerHello, limits,
 };
 
 const SPEC: &str = include_str!("../SPEC.md");
@@ -34,8 +34,15 @@ fn request() -> Request {
 }
 
 fn status() -> Status {
-    let broker =
-        BrokerStatus { agent: "fractally 0.1.0".into(), uptime_ms: 1500, clients: 1, jobs_done: 2, jobs_lost: 0, held_bytes: 0 };
+    let broker = BrokerStatus {
+        agent: "fractally 0.1.0".into(),
+        uptime_ms: 1500,
+        clients: 1,
+        jobs_done: 2,
+        jobs_lost: 0,
+        held_bytes: 0,
+        journal: None,
+    };
     Status { broker, workers: vec![], jobs: vec![] }
 }
 
@@ -65,6 +72,27 @@ fn story(job: JobId, attempt: AttemptId) -> JobStory {
     }
 }
 
+fn listed(job: JobId) -> ListedJob {
+    ListedJob {
+        job,
+        state: JobState::Done,
+        why: String::new(),
+        account: "ada".into(),
+        priority: Priority::Normal,
+        request: request(),
+        engine: "fractally-2".into(),
+        rows_done: 2,
+        bytes: 12_288,
+        age_ms: 60_000,
+        ended_ms: Some(59_000),
+        elapsed_ms: 1000,
+        iterations: 126,
+        compute_ns: 900,
+        eta_ms: None,
+        followers: 0,
+    }
+}
+
 /// One message of every command.
 fn examples() -> Vec<Message> {
     let (job, attempt) = (JobId(0x0000_0007_0000_0001), AttemptId(0x0000_0007_0000_0002));
@@ -81,7 +109,7 @@ fn examples() -> Vec<Message> {
     };
     let sample = RowSample { row: 1, pixels: 3, iterations: 63 };
     vec![
-        Message::Hello(Hello { agent: "fractally 0.1.0".into(), epoch: Epoch(42), worker: Some(worker) }),
+        Message::Hello(Hello { agent: "fractally 0.1.0".into(), epoch: Epoch(42), account: None, worker: Some(worker) }),
         Message::Welcome(Welcome {
             agent: "fractally 0.1.0".into(),
             epoch: Epoch(7),
@@ -101,7 +129,7 @@ fn examples() -> Vec<Message> {
             window_bytes: 16_777_216,
             request: request(),
         }),
-        Message::Accepted(Accepted { key, job, strips: 1, rows_per_strip: 2 }),
+        Message::Accepted(Accepted { key, job, strips: 1, rows_per_strip: 2, cached: false }),
         Message::Refused(Refused { key, refusal: Refusal::new(RefusalCode::Limit, "size", "9x9 is over the limit") }),
         Message::Strips(Strips { job, engine: "fractally-2".into(), first: 0, strips: strips.clone() }, counts.clone()),
         Message::Ack(Ack { job, have: 1 }),
@@ -118,10 +146,15 @@ fn examples() -> Vec<Message> {
         }),
         Message::Failed(Failed { job, reason: "cancelled".into() }),
         Message::Cancel(Cancel { job }),
+        Message::Keep(Keep { key, priority: Priority::Normal, request: request() }),
+        Message::Attach(Attach { job, have: 0, engine: None, window_bytes: 16_777_216 }),
+        Message::Attached(Attached { job, strips: 1, rows_per_strip: 2, rows: 0, request: request() }),
         Message::StatusQuery,
         Message::StatusReport(status().encode()),
         Message::JobQuery(JobQuery { job }),
         Message::JobReport(JobReport { story: Some(story(job, attempt)) }.encode()),
+        Message::ListQuery,
+        Message::ListReport(JobList { jobs: vec![listed(job)] }.encode()),
         Message::Lease(Lease {
             job,
             attempt,

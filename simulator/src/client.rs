@@ -44,7 +44,7 @@ impl Client {
 
 impl World<'_> {
     pub(crate) fn client_connects(&mut self) {
-        let hello = Hello { agent: "simulator".to_owned(), epoch: Epoch(1), worker: None };
+        let hello = Hello { agent: "simulator".to_owned(), epoch: Epoch(1), account: None, worker: None };
         self.send_to_broker(ToBroker::Client(ClientSays::Hello(hello)));
         self.after(1_000_000_000, Happening::ClientBeat);
     }

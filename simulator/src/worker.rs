@@ -171,7 +171,7 @@ impl World<'_> {
             credit: self.scenario.credit * threads,
             encodings: vec![Encoding::Png, Encoding::Counts],
         };
-        let hello = Hello { agent: "simulator".to_owned(), epoch: Epoch(link.0 + 1), worker: Some(about) };
+        let hello = Hello { agent: "simulator".to_owned(), epoch: Epoch(link.0 + 1), account: None, worker: Some(about) };
         self.worker_says(index, WorkerSays::Hello(hello), 0.0);
         let first = self.rng.below(HEARTBEAT);
         self.after(first, Happening::WorkerBeat(index, link));

@@ -80,7 +80,7 @@ impl Siege {
 
 fn hello(endpoint: &str, worker: Option<WorkerHello>) -> TcpStream {
     let mut stream = dealer(endpoint);
-    say(&mut stream, &Message::Hello(Hello { agent: "attacker".to_owned(), epoch: Epoch(1), worker }));
+    say(&mut stream, &Message::Hello(Hello { agent: "attacker".to_owned(), epoch: Epoch(1), account: None, worker }));
     stream
 }
 
@@ -251,7 +251,7 @@ fn heartbeats_of_zmtp_are_answered() {
         stream.read_exact(&mut pong).unwrap();
         assert_eq!(&pong, b"\x04\x08\x04PONGxyz");
         let worker = (endpoint == siege.broker.workers).then(idle_worker);
-        say(&mut stream, &Message::Hello(Hello { agent: "pinger".to_owned(), epoch: Epoch(1), worker }));
+        say(&mut stream, &Message::Hello(Hello { agent: "pinger".to_owned(), epoch: Epoch(1), account: None, worker }));
         stream.write_all(b"\x04\x0a\x04PING\x00\x64abc").unwrap();
         let (mut said, mut buffer) = (Vec::new(), [0; 1000]);
         while !said.windows(7).any(|bytes| bytes == b"PONGabc") || !said.windows(5).any(|bytes| bytes == b"agent") {

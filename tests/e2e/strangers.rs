@@ -244,7 +244,7 @@ fn a_worker_with_another_engine_never_mixes_into_a_job() {
 
 fn hello(name: Option<&str>) -> Message {
     let worker = name.map(|name| puppet_worker(name, "elsewhere-1", 1));
-    Message::Hello(Hello { agent: "stranger".to_owned(), epoch: Epoch(3), worker })
+    Message::Hello(Hello { agent: "stranger".to_owned(), epoch: Epoch(3), account: None, worker })
 }
 
 /// As `peers.rs` has it for the first words of a connection, here for those after a good HELLO.

@@ -135,7 +135,12 @@ impl Session<'_> {
         mut drain: Pin<&mut impl Future<Output = ()>>,
         mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<SessionEnd, LinkError> {
-        let hello = Hello { agent: self.options.agent.clone(), epoch: self.options.epoch, worker: Some(self.options.hello()) };
+        let hello = Hello {
+            agent: self.options.agent.clone(),
+            epoch: self.options.epoch,
+            account: None,
+            worker: Some(self.options.hello()),
+        };
         self.link.send(&Message::Hello(hello)).await?;
         let mut pace = Pace { heartbeat: Duration::from_secs(1), dead_after: Duration::from_secs(4) };
         let mut timer = paced(pace.heartbeat);

@@ -35,7 +35,7 @@ enum Answer {
 }
 
 fn hello(worker: Option<WorkerHello>) -> Hello {
-    Hello { agent: "bench".to_owned(), epoch: Epoch(1), worker }
+    Hello { agent: "bench".to_owned(), epoch: Epoch(1), account: None, worker }
 }
 
 impl Bench {

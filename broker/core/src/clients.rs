@@ -13,10 +13,15 @@ use crate::{
     timers::Timer,
 };
 
+/// The account of clients that name none.
+const ANONYMOUS: &str = "anonymous";
+
 /// One connected client.
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) heard: Duration,
+    /// Whom its jobs are counted for.
+    pub(crate) account: String,
     /// Jobs attached to it; never more than the broker holds.
     pub(crate) jobs: BTreeSet<JobId>,
 }
@@ -33,13 +38,16 @@ impl Core {
             | ClientSays::Submit(_)
             | ClientSays::Ack(_)
             | ClientSays::Cancel(_)
+            | ClientSays::Keep(_)
+            | ClientSays::Attach(_)
+            | ClientSays::ListQuery
             | ClientSays::StatusQuery
             | ClientSays::JobQuery(_)
             | ClientSays::Bye => Err((ErrorCode::Unexpected, "say HELLO first".to_owned())),
         };
         match welcome {
-            Ok(agent) => {
-                self.clients.insert(id, Client { heard: now, jobs: BTreeSet::new() });
+            Ok((agent, account)) => {
+                self.clients.insert(id, Client { heard: now, account, jobs: BTreeSet::new() });
                 self.timers.arm(Timer::Client(id), now.saturating_add(self.config.dead_after));
                 out.push(Effect::ToClient(id, self.config.welcome()));
                 out.push(Effect::Note(Note::ClientJoined { client: id, agent }));
@@ -51,7 +59,8 @@ impl Core {
         }
     }
 
-    fn admit_client(&self, hello: Hello) -> Result<String, (ErrorCode, String)> {
+    /// Its agent, and whom its jobs are counted for.
+    fn admit_client(&self, hello: Hello) -> Result<(String, String), (ErrorCode, String)> {
         if hello.worker.is_some() {
             return Err((ErrorCode::Unexpected, "this HELLO is a worker's; clients leave that field out".to_owned()));
         }
@@ -59,11 +68,16 @@ impl Core {
             let message = format!("agent has {} bytes; the limit is {}", hello.agent.len(), limits::TEXT_BYTES_MAX);
             return Err((ErrorCode::Malformed, message));
         }
+        let account = hello.account.unwrap_or_else(|| ANONYMOUS.to_owned());
+        if account.is_empty() || account.len() > limits::TEXT_BYTES_MAX {
+            let message = format!("account has {} bytes; give from 1 to {}", account.len(), limits::TEXT_BYTES_MAX);
+            return Err((ErrorCode::Malformed, message));
+        }
         if self.clients.len() >= self.config.clients_max {
             let message = format!("{} clients are connected, as many as may be; try again later", self.clients.len());
             return Err((ErrorCode::Full, message));
         }
-        Ok(hello.agent)
+        Ok((hello.agent, account))
     }
 
     /// An ACK for a job that is over, or that another connection took over, crossed that news: it changes nothing.

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use fractally_proto::{Ack, BandFailed, BandProgress, Cancel, Credit, Hello, JobQuery, RowSample, Samples, Submit, Tile};
+use fractally_proto::{
+    Ack, Attach, BandFailed, BandProgress, Cancel, Credit, Hello, JobQuery, Keep, RowSample, Samples, Submit, Tile,
+};
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
@@ -40,6 +42,12 @@ pub enum ClientSays {
     Ack(Ack),
     /// No longer wanted.
     Cancel(Cancel),
+    /// A job please that outlives us both.
+    Keep(Box<Keep>),
+    /// The strips of such a job please.
+    Attach(Attach),
+    /// Which such jobs are there?
+    ListQuery,
     /// Tell about yourself.
     StatusQuery,
     /// Tell what happened to a job.

@@ -30,6 +30,8 @@ const WINDOW_MAX: u64 = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) key: JobKey,
+    /// Whom it is counted for.
+    pub(crate) account: String,
     pub(crate) priority: Priority,
     pub(crate) request: Request,
     pub(crate) layout: Layout,

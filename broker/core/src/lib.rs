@@ -31,6 +31,7 @@ mod fleet;
 mod helpers;
 mod invariants;
 mod job;
+mod kept;
 #[cfg(test)]
 mod laws;
 mod schedule;
@@ -137,6 +138,9 @@ impl Core {
             ClientSays::Submit(submit) => self.on_submit(now, client, &submit, out),
             ClientSays::Ack(ack) => self.on_ack(now, client, ack, out),
             ClientSays::Cancel(cancel) => self.on_cancel(now, client, cancel, out),
+            ClientSays::Keep(keep) => self.on_keep(client, &keep, out),
+            ClientSays::Attach(attach) => self.on_attach(client, &attach, out),
+            ClientSays::ListQuery => self.on_list_query(client, out),
             ClientSays::StatusQuery => {
                 let report = Message::StatusReport(self.report(now).encode());
                 out.push(Effect::ToClient(client, report));

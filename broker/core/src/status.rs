@@ -70,6 +70,7 @@ impl Core {
                 jobs_done: self.jobs_done,
                 jobs_lost: self.jobs_lost,
                 held_bytes: self.jobs.values().map(Job::held).sum(),
+                journal: None,
             },
             workers: self.workers.iter().map(|(&id, worker)| worker_status(now, id, worker)).collect(),
             jobs: self.jobs.iter().map(|(&id, job)| job_status(now, id, job, self.crew_of(job))).collect(),
@@ -108,7 +109,9 @@ fn job_status(now: Duration, id: JobId, job: &Job, crew: Crew) -> JobStatus {
     JobStatus {
         job: id,
         priority: job.priority,
+        account: job.account.clone(),
         attached: job.client().is_some(),
+        detached: false,
         width: job.request.window.w,
         height: job.request.window.h,
         rows_done: job.layout.rows_before(job.acked),

@@ -30,12 +30,14 @@ impl Core {
             Err(refusal) => return out.push(Effect::ToClient(from, Message::Refused(Refused { key: submit.key, refusal }))),
         };
         let layout = Layout::of(&submit.request);
-        let accepted = Accepted { key: submit.key, job: id, strips: layout.strips(), rows_per_strip: layout.rows_per_strip() };
+        let (strips, rows_per_strip) = (layout.strips(), layout.rows_per_strip());
+        let accepted = Accepted { key: submit.key, job: id, strips, rows_per_strip, cached: false };
         out.push(Effect::ToClient(from, Message::Accepted(accepted)));
         if known.is_some() {
             out.push(Effect::Note(Note::JobAttached { job: id, client: from, have: submit.have }));
         } else {
-            self.create(now, id, submit, layout);
+            let account = self.clients.get(&from).map(|client| client.account.clone()).unwrap_or_default();
+            self.create(now, id, submit, layout, account);
             let (strips, have) = (layout.strips(), submit.have);
             out.push(Effect::Note(Note::JobAccepted { job: id, client: from, strips, have }));
         }
@@ -96,12 +98,13 @@ impl Core {
         JobId(self.config.id_base().wrapping_add(self.jobs_ever))
     }
 
-    fn create(&mut self, now: Duration, id: JobId, submit: &Submit, layout: Layout) {
+    fn create(&mut self, now: Duration, id: JobId, submit: &Submit, layout: Layout, account: String) {
         let (start, request) = (submit.have, submit.request);
         let rest = Band { first: start, strips: layout.strips() - start };
         let reorder_bytes = self.config.reorder_bytes(self.fleet.threads());
         let job = Job {
             key: submit.key,
+            account,
             priority: submit.priority,
             request,
             layout,

@@ -1,7 +1,7 @@
 //! Laws of decoding: no panic, no memory that the bytes did not pay for, and what decodes says the same when it is encoded again.
 
 use bytes::Bytes;
-use fractally_proto::{JobReport, MAGIC, Message, RowSample, Status, VERSION, limits};
+use fractally_proto::{JobList, JobReport, MAGIC, Message, RowSample, Status, VERSION, limits};
 
 const SPEC: &str = include_str!("../../SPEC.md");
 
@@ -47,6 +47,10 @@ fn check_payload(payload: &[u8]) {
     if let Ok(status) = bounded(payload.len(), || Status::decode(payload)) {
         let again = status.encode();
         assert_eq!(Status::decode(&again).expect("what was encoded decodes").encode(), again);
+    }
+    if let Ok(list) = bounded(payload.len(), || JobList::decode(payload)) {
+        let again = list.encode();
+        assert_eq!(JobList::decode(&again).expect("what was encoded decodes").encode(), again);
     }
     if let Ok(report) = bounded(payload.len(), || JobReport::decode(payload)) {
         let again = report.encode();

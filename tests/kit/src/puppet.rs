@@ -40,7 +40,7 @@ impl Puppet {
         let mut timer = interval(HEARTBEAT_EVERY);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut puppet = Self { link, timer, turn: Turn::default(), bands: Vec::new() };
-        puppet.say(&Message::Hello(Hello { agent: "puppet".to_owned(), epoch: Epoch(1), worker })).await;
+        puppet.say(&Message::Hello(Hello { agent: "puppet".to_owned(), epoch: Epoch(1), account: None, worker })).await;
         puppet
     }
 

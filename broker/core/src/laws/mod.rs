@@ -49,7 +49,7 @@ fn key(n: u8) -> JobKey {
 }
 
 fn hello(worker: Option<WorkerHello>) -> Hello {
-    Hello { agent: "test".to_owned(), epoch: Epoch(7), worker }
+    Hello { agent: "test".to_owned(), epoch: Epoch(7), account: None, worker }
 }
 
 /// One thread, a credit of one, everything encoded.

@@ -28,7 +28,7 @@ impl World {
         let epoch = Epoch(self.rng.next());
         match peer {
             Peer::Client(client) => {
-                self.say_client(client, ClientSays::Hello(Hello { agent: "sim".to_owned(), epoch, worker: None }));
+                self.say_client(client, ClientSays::Hello(Hello { agent: "sim".to_owned(), epoch, account: None, worker: None }));
             }
             Peer::Worker(worker) => {
                 let plan = &self.workers[worker].plan;
@@ -40,7 +40,10 @@ impl World {
                     credit: plan.credit,
                     encodings: plan.encodings.clone(),
                 };
-                self.say_worker(worker, WorkerSays::Hello(Hello { agent: "sim".to_owned(), epoch, worker: Some(about) }));
+                self.say_worker(
+                    worker,
+                    WorkerSays::Hello(Hello { agent: "sim".to_owned(), epoch, account: None, worker: Some(about) }),
+                );
             }
         }
         self.after(Duration::from_secs(1), Event::Heartbeat(link));
