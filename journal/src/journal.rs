@@ -3,7 +3,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    io,
+    path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
@@ -104,8 +105,7 @@ impl Job {
 
     /// What was appended is forgotten.
     fn forget_pending(&mut self) {
-        self.pending = None;
-        self.lost = None;
+        (self.pending, self.lost) = (None, None);
         if self.stored.is_none() {
             self.engine = None;
         }
@@ -138,10 +138,17 @@ impl Journal {
         }
         let file = record.encode().map_err(|damage| Error::Invalid { job, what: damage.to_string() })?;
         let (building, home) = (self.temporary(job), self.paths.job(job));
-        if let Err(error) = self.build(&building, &home, &file) {
-            // Best effort: what stays in tmp/ goes at the next start, and a job in jobs/ that nobody was told of is still whole.
-            let _ = self.disk.rename(&home, &building);
+        let jobs = self.paths.jobs();
+        if let Err(error) = self.build(&building, &file).and_then(|()| self.disk.rename(&building, &home).at(&home)) {
+            // Best effort: tmp/ is emptied at the next start.
             let _ = self.disk.remove(&building);
+            return Err(error.into());
+        }
+        if let Err(error) = self.disk.sync_folder(&jobs).at(&jobs) {
+            // Best effort: a job that nobody was told of may come back at the next start, and is whole then. So it is not taken apart
+            // before it is gone for certain.
+            let gone = self.disk.rename(&home, &building).and_then(|()| self.disk.sync_folder(&jobs));
+            let _ = gone.and_then(|()| self.disk.remove(&building));
             return Err(error.into());
         }
         let (layout, record_bytes) = (record.layout(), file.len() as u64);
@@ -217,8 +224,8 @@ impl Journal {
     /// An end that was kept before is replaced.
     ///
     /// # Errors
-    /// The job is unknown, it is said to be done and strips are not stored, or the operating system refuses. The same call may be
-    /// repeated then.
+    /// The job is unknown, it is said to be done and strips are not stored, or the operating system refuses. It may have ended all the
+    /// same then, or not; the same call may be repeated.
     pub fn end(&mut self, job: JobId, end: &EndRecord) -> Result<(), Error> {
         let kept = self.jobs.get(&job).ok_or(Error::Unknown(job))?;
         let (have, strips) = (kept.have(), kept.layout.strips());
@@ -233,9 +240,9 @@ impl Journal {
             let _ = self.disk.remove(&building);
             return Err(error.into());
         }
-        self.disk.sync_folder(&folder).at(&folder)?;
+        // It has ended from here on, though perhaps not for certain: `cut` must know what to undo.
         self.job_mut(job)?.end_bytes = Some(file.len() as u64);
-        Ok(())
+        Ok(self.disk.sync_folder(&folder).at(&folder)?)
     }
 
     /// Forgets strips from `have` on, stored or appended, and the end record: for damage that [`Self::read`] found. Fewer strips than
@@ -244,34 +251,44 @@ impl Journal {
     /// # Errors
     /// The job is unknown, or the operating system refuses. The same call may be repeated then.
     pub fn cut(&mut self, job: JobId, have: u32) -> Result<Stored, Error> {
-        let kept = self.job_mut(job)?;
-        kept.forget_pending();
-        let (have, ended) = (have.min(kept.have()), kept.end_bytes.is_some());
+        self.forget_end(job)?;
         self.dirty.remove(&job);
-        if ended {
-            let (end, folder) = (self.paths.end(job), self.paths.job(job));
-            // A repeated call finds it removed.
-            match self.disk.remove(&end) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(AtPath::of(&end, error).into()),
-                _ => self.disk.sync_folder(&folder).at(&folder)?,
-            }
-            self.job_mut(job)?.end_bytes = None;
+        let kept = self.job_mut(job)?;
+        let untouched = kept.stored.is_none() && kept.pending.is_none() && !kept.index_ahead;
+        kept.forget_pending();
+        if untouched {
+            return Ok(kept.stored());
         }
-        let (layout, bytes) = {
-            let kept = self.job_mut(job)?;
-            (kept.layout, (kept.index_bytes(), kept.strips_bytes()))
-        };
+        let (layout, have, lengths) = (kept.layout, have.min(kept.have()), (kept.index_bytes(), kept.strips_bytes()));
         let (strips_path, index_path) = (self.paths.strips(job), self.paths.index(job));
         let pair = self.pair(job)?;
-        let scan = open::scan(&*pair.index, job, layout, bytes, have).at(&index_path)?;
-        let stored = scan.chain.filter(|chain| chain.strips() > 0);
+        let stored = open::scan(&*pair.index, job, layout, lengths, have).at(&index_path)?.chain;
+        let kept = self.job_mut(job)?;
+        // Forgotten from here on, whatever fails below.
+        (kept.stored, kept.index_ahead) = (stored, true);
+        kept.engine = kept.engine.take().filter(|_| stored.is_some());
+        let pair = self.pair(job)?;
         // The index first: it must never speak of strips that are overwritten.
         pair.index.cut(stored.map_or(0, |chain| entry_offset(chain.strips()))).at(&index_path)?;
         pair.strips.cut(stored.map_or(0, |chain| chain.end())).at(&strips_path)?;
         let kept = self.job_mut(job)?;
-        (kept.stored, kept.index_ahead) = (stored, false);
-        kept.engine = kept.engine.take().filter(|_| stored.is_some());
+        kept.index_ahead = false;
         Ok(kept.stored())
+    }
+
+    fn forget_end(&mut self, job: JobId) -> Result<(), Error> {
+        if self.job_mut(job)?.end_bytes.is_none() {
+            return Ok(());
+        }
+        let (end, folder) = (self.paths.end(job), self.paths.job(job));
+        match self.disk.remove(&end) {
+            // Removed by a call that failed after that.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.at(&end)?,
+        }
+        self.disk.sync_folder(&folder).at(&folder)?;
+        self.job_mut(job)?.end_bytes = None;
+        Ok(())
     }
 
     /// Forgets a job and deletes its files, which may take seconds for large ones.
@@ -284,21 +301,26 @@ impl Journal {
             return Err(Error::Unknown(job));
         }
         let (home, leaving, jobs) = (self.paths.job(job), self.temporary(job), self.paths.jobs());
-        self.disk.rename(&home, &leaving).at(&home)?;
+        match self.disk.rename(&home, &leaving) {
+            // Somebody deleted it by hand.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            moved => moved.at(&home)?,
+        }
         self.jobs.remove(&job);
         self.dirty.remove(&job);
         self.open.close(job);
         self.disk.sync_folder(&jobs).at(&jobs)?;
-        Ok(self.disk.remove(&leaving).at(&leaving)?)
+        match self.disk.remove(&leaving) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => Ok(removed.at(&leaving)?),
+        }
     }
 
-    /// The folder `home` with the record, built in `building`.
-    fn build(&self, building: &Path, home: &Path, record: &[u8]) -> Result<(), AtPath> {
-        self.disk.create_folder(building).at(building)?;
-        self.write_whole(&building.join("job"), record)?;
-        self.disk.sync_folder(building).at(building)?;
-        self.disk.rename(building, home).at(home)?;
-        self.disk.sync_folder(&self.paths.jobs()).at(&self.paths.jobs())
+    /// A folder with the record in it, durable but for its name.
+    fn build(&self, folder: &Path, record: &[u8]) -> Result<(), AtPath> {
+        self.disk.create_folder(folder).at(folder)?;
+        self.write_whole(&folder.join("job"), record)?;
+        self.disk.sync_folder(folder).at(folder)
     }
 
     fn sync_job(&mut self, job: JobId) -> Result<Stored, Error> {
@@ -357,7 +379,7 @@ impl Journal {
         self.jobs.get_mut(&job).ok_or(Error::Unknown(job))
     }
 
-    fn temporary(&mut self, job: JobId) -> std::path::PathBuf {
+    fn temporary(&mut self, job: JobId) -> PathBuf {
         self.temporaries += 1;
         self.paths.tmp().join(format!("{job}.{}", self.temporaries))
     }

@@ -8,6 +8,8 @@
 //!
 //! Read next: [`Journal`] (what can be done), [`records`] (what is said of a job), [`index`] (what proves that a strip is stored).
 
+#[cfg(test)]
+mod crash;
 mod disk;
 mod error;
 mod files;
@@ -17,6 +19,8 @@ mod open;
 mod read;
 pub mod records;
 mod seal;
+#[cfg(test)]
+mod sim;
 
 pub use error::{Error, OpenError, ReadError};
 pub use journal::{Journal, Stored, Strips};

@@ -62,9 +62,12 @@ pub(crate) fn open(mut disk: Box<dyn Disk>, dir: &Path) -> Result<(Journal, Vec<
         return Err(OpenError::InUse { dir: dir.to_owned() });
     }
     let is_new = !check_format(&*disk, &paths)?;
+    for folder in [paths.tmp(), paths.jobs(), paths.damaged()] {
+        disk.create_folder(&folder).at(&folder)?;
+    }
     empty_tmp(&*disk, &paths)?;
     if is_new {
-        create(&*disk, &paths)?;
+        create_format(&*disk, &paths)?;
     }
     let mut lost = lost_before(&*disk, &paths)?;
     let mut journal = Journal::new(disk, paths);
@@ -82,7 +85,7 @@ pub(crate) fn open(mut disk: Box<dyn Disk>, dir: &Path) -> Result<(Journal, Vec<
     Ok((journal, recovered, lost))
 }
 
-/// Whether the directory has a format, which must be ours. One without must be empty but for what [`create`] makes.
+/// Whether the directory has a format, which must be ours. One without must be empty but for what comes before [`create_format`].
 fn check_format(disk: &dyn Disk, paths: &Paths) -> Result<bool, OpenError> {
     let path = paths.format();
     let refused = |why: &str| OpenError::NotAJournal { dir: paths.dir.clone(), why: why.to_owned() };
@@ -112,7 +115,7 @@ fn check_empty(disk: &dyn Disk, paths: &Paths) -> Result<(), OpenError> {
         dir: paths.dir.clone(),
         why: format!("it has no file `format`, and holds {}", name.display()),
     };
-    // What `create` may have left when it was interrupted, and what a file system has of its own.
+    // What a start that was interrupted may have left, and what a file system has of its own.
     let known = ["lock", "tmp", "jobs", "damaged", "lost+found"];
     for name in disk.names(&paths.dir).at(&paths.dir)? {
         if !known.iter().any(|known| OsStr::new(known) == name) {
@@ -129,11 +132,8 @@ fn check_empty(disk: &dyn Disk, paths: &Paths) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// The folders first, `format` last: where it is, the rest is.
-fn create(disk: &dyn Disk, paths: &Paths) -> Result<(), OpenError> {
-    for folder in [paths.tmp(), paths.jobs(), paths.damaged()] {
-        disk.create_folder(&folder).at(&folder)?;
-    }
+/// The last file of a new directory: where it is, the rest is.
+fn create_format(disk: &dyn Disk, paths: &Paths) -> Result<(), OpenError> {
     let mut bytes = [&FORMAT_MAGIC[..], &FORMAT_VERSION.to_le_bytes()].concat();
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
     let building = paths.tmp().join("format");
@@ -144,17 +144,20 @@ fn create(disk: &dyn Disk, paths: &Paths) -> Result<(), OpenError> {
     disk.sync_folder(&paths.dir).at(&paths.dir)?;
     disk.rename(&building, &paths.format()).at(&paths.format())?;
     disk.sync_folder(&paths.dir).at(&paths.dir)?;
-    match paths.dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => Ok(disk.sync_folder(parent).at(parent)?),
-        None => Ok(()),
-    }
+    let parent = paths.dir.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+    // The root of a file system has none.
+    Ok(parent.map_or(Ok(()), |parent| disk.sync_folder(parent).at(parent))?)
 }
 
-/// What was being built or deleted when the last broker stopped.
+/// Deletes what was being built or deleted when the last broker stopped.
 fn empty_tmp(disk: &dyn Disk, paths: &Paths) -> Result<(), OpenError> {
     let tmp = paths.tmp();
-    disk.create_folder(&tmp).at(&tmp)?;
-    for name in disk.names(&tmp).at(&tmp)? {
+    let names = disk.names(&tmp).at(&tmp)?;
+    if !names.is_empty() {
+        // A job that left jobs/ must be gone from there for certain before it is taken apart.
+        disk.sync_folder(&paths.jobs()).at(&paths.jobs())?;
+    }
+    for name in names {
         let path = tmp.join(name);
         disk.remove(&path).at(&path)?;
     }
@@ -292,7 +295,7 @@ fn recover_strips(
         scan = self::scan(&*index, job, layout, (index_bytes, strips_bytes), layout.strips()).at(&index_path)?;
         let whole = scan.chain.map_or(0, |chain| entry_offset(chain.strips()));
         if whole < index_bytes {
-            let why = scan.why.as_deref().unwrap_or("entries beyond the last strip");
+            let why = scan.why.as_deref().unwrap_or("they speak of no strip");
             healed.push(format!("{} bytes of index are cut off: {why}", index_bytes - whole));
             index.cut(whole).at(&index_path)?;
         }
