@@ -5,10 +5,11 @@ use std::{
     io::Write,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use anyhow::Context;
-use fractally_broker::{Broker, Config, Guards};
+use fractally_broker::{Broker, Config, Guards, JournalBounds, State};
 use fractally_transport::{Endpoint, raise_descriptor_limit};
 use fractally_worker::ENGINE_ID;
 use tempfile::TempDir;
@@ -31,18 +32,27 @@ pub(crate) async fn run(args: BrokerArgs, stop: Stop) -> Result<(), Failure> {
         Some(folder) => (Endpoint::Ipc(folder.path().join("clients")), Endpoint::Ipc(folder.path().join("workers"))),
         None => network_endpoints(&args)?,
     };
+    let state = match &args.state {
+        Some(directory) => Some(open_state(directory)?),
+        None => None,
+    };
     let config = Config {
+        journal: state.as_ref().map(|_| bounds(&args)),
+        started_unix_ms: unix_ms(),
         engine: Some(ENGINE_ID.to_owned()),
         mirrors: !args.no_mirror,
         held_bytes_max: args.memory << 20,
         ..Config::new(AGENT.to_owned(), life::new_epoch())
     };
-    let broker = Broker::bind(&clients, &workers, config, guards(&args)).await.map_err(|error| {
+    let mut broker = Broker::bind(&clients, &workers, config, guards(&args)).await.map_err(|error| {
         let hint = if folder.is_none() { "; choose other ports with --client-port and --worker-port" } else { "" };
         Failure::from(anyhow::anyhow!("{error}{hint}"))
     })?;
     let (clients, workers) = (broker.client_endpoint().clone(), broker.worker_endpoint().clone());
     info!(%clients, %workers, "listening");
+    if let Some(state) = state {
+        broker.keep_jobs_in(state, args.debug_slow_disk).context("cannot start the journal's thread")?;
+    }
     match say_ready(&clients, &workers) {
         // A parent that has gone already took this broker with it.
         Err(error) if args.leave_with_stdin && error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
@@ -50,6 +60,25 @@ pub(crate) async fn run(args: BrokerArgs, stop: Stop) -> Result<(), Failure> {
     }
     broker.run(stop.clone().drain_asked(), stop.asked_or_left(args.leave_with_stdin)).await;
     Ok(())
+}
+
+fn open_state(directory: &Path) -> Result<State, Failure> {
+    State::open(directory).map_err(|error| Failure::from(anyhow::anyhow!("--state: {error}")))
+}
+
+fn bounds(args: &BrokerArgs) -> JournalBounds {
+    let bytes_max = args.state_size << 20;
+    JournalBounds {
+        bytes_max,
+        bytes_per_account_max: args.state_size_per_account.map_or(bytes_max, |mib| mib << 20),
+        keep_for: args.keep_for,
+        ..JournalBounds::default()
+    }
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Each connection takes descriptors, so that as many may come as the system allows.

@@ -255,6 +255,24 @@ pub(crate) struct BrokerArgs {
     #[arg(long, value_name = "MIB", env = "FRACTALLY_MEMORY", default_value = "1024",
         value_parser = clap::value_parser!(u64).range(64..=1_048_576))]
     pub(crate) memory: u64,
+    /// Keep detached jobs in this directory, so that they outlive their clients and this broker; it is made where it is missing. Without
+    /// it there are no detached jobs.
+    #[arg(long, value_name = "DIRECTORY", env = "FRACTALLY_STATE")]
+    pub(crate) state: Option<PathBuf>,
+    /// Most space for detached jobs on disk, MiB. Jobs that are over are forgotten for it, the earliest first.
+    #[arg(long, value_name = "MIB", env = "FRACTALLY_STATE_SIZE", default_value = "16384", requires = "state",
+        value_parser = clap::value_parser!(u64).range(1..=1_073_741_824))]
+    pub(crate) state_size: u64,
+    /// The same for each account [default: as much as for all].
+    #[arg(long, value_name = "MIB", env = "FRACTALLY_STATE_SIZE_PER_ACCOUNT", requires = "state",
+        value_parser = clap::value_parser!(u64).range(1..=1_073_741_824))]
+    pub(crate) state_size_per_account: Option<u64>,
+    /// Forget detached jobs so many hours after their end.
+    #[arg(long, value_name = "HOURS", env = "FRACTALLY_KEEP_FOR", default_value = "168", requires = "state", value_parser = hours)]
+    pub(crate) keep_for: Duration,
+    /// Take so many seconds longer for everything that is put on disk, to see what a slow disk does.
+    #[arg(long, value_name = "SECONDS", hide = true, default_value = "0", value_parser = seconds)]
+    pub(crate) debug_slow_disk: Duration,
     /// Lease bands one by one, not with their mirror images, where a picture is its own half-turn.
     #[arg(long, env = "FRACTALLY_NO_MIRROR")]
     pub(crate) no_mirror: bool,
@@ -337,6 +355,13 @@ fn colour_map() -> impl TypedValueParser<Value = ColourMap> {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("{text:?} is not a number of seconds from 0 to 86400"))
+}
+
+fn hours(text: &str) -> Result<Duration, String> {
+    let hours = text.parse::<f64>().ok().filter(|hours| (0.0..=1e6).contains(hours));
+    hours
+        .map(|hours| Duration::from_secs_f64(3600.0 * hours))
+        .ok_or_else(|| format!("{text:?} is not a number of hours from 0 to 1000000"))
 }
 
 fn job_id(text: &str) -> Result<JobId, String> {

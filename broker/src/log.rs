@@ -18,6 +18,14 @@ pub(crate) fn note(note: Note) {
             Ending::Cancelled(why) => info!(%job, why, "job cancelled"),
             Ending::Failed(reason) => error!(%job, reason, "job failed"),
         },
+        Note::JobKept { job, account, strips } => info!(%job, account, strips, "job on disk"),
+        Note::JobResumed { job, have, strips } => info!(%job, have, strips, "job goes on"),
+        Note::JobDamaged { job, strip, what } => {
+            warn!(%job, strip, what, "what is on disk is not what was written; the job goes on from there");
+        }
+        Note::JobForgotten { job, why } => info!(%job, why, "job forgotten"),
+        Note::JournalTrouble(Some(trouble)) => error!(trouble, "the journal cannot be written; it is tried again"),
+        Note::JournalTrouble(None) => info!("the journal can be written again"),
         Note::WorkerBenched { worker, lasts } => {
             warn!(worker = worker.0, seconds = lasts.as_secs(), "worker benched: it failed at one band after another");
         }

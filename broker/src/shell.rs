@@ -2,16 +2,24 @@
 
 use std::{
     future::Future,
+    io,
+    path::Path,
     time::{Duration, Instant},
 };
 
-use fractally_broker_core::{ClientId, Config, Core, Effect, WorkerId};
+use fractally_broker_core::{ClientId, Config, Core, Effect, FromJournal, ReadStrips, ToJournal, WorkerId};
+use fractally_journal::{Journal, Lost, OpenError, Recovered};
 use fractally_proto::{DecodeError, ErrorCode, Message, Strips};
 use fractally_transport::{BindError, Endpoint, GuardConfig, Hub, HubEvent, Peer, Turn};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
-use crate::{log, payloads::Payloads, words};
+use crate::{
+    keeper::{self, Keeper, Order, Said, Store},
+    log,
+    payloads::Payloads,
+    words,
+};
 
 /// Heartbeats without a turn of the loop that count as a pause.
 const PAUSE_HEARTBEATS: u32 = 2;
@@ -22,6 +30,7 @@ pub struct Broker {
     clients: Hub,
     workers: Hub,
     payloads: Payloads,
+    keeper: Option<Keeper>,
     heartbeat: Duration,
     started: Instant,
     /// When the loop last turned.
@@ -45,6 +54,25 @@ impl Default for Guards {
     }
 }
 
+/// What a state directory holds of detached jobs, and the right to write there.
+#[derive(Debug)]
+pub struct State {
+    journal: Journal,
+    found: Vec<Recovered>,
+    lost: Vec<Lost>,
+}
+
+impl State {
+    /// Opens a state directory, or makes one. Nobody else can while this lives.
+    ///
+    /// # Errors
+    /// It is in use, is none, is of a newer version, or the system refuses.
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        let (journal, found, lost) = Journal::open(directory)?;
+        Ok(Self { journal, found, lost })
+    }
+}
+
 /// Which of the two sockets.
 #[derive(Clone, Copy)]
 enum Side {
@@ -64,10 +92,38 @@ impl Broker {
             clients: Hub::bind(clients, guards.clients).await?,
             workers: Hub::bind(workers, guards.workers).await?,
             payloads: Payloads::default(),
+            keeper: None,
             started: read_clock(),
             turned: Duration::ZERO,
             effects: Vec::new(),
         })
+    }
+
+    /// Takes up the jobs in a state directory, and keeps detached jobs there from now on. `stall` makes every sync take so much longer,
+    /// to see what a slow disk does.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn keep_jobs_in(&mut self, state: State, stall: Duration) -> io::Result<()> {
+        let now = self.tell_time();
+        let State { journal, mut found, lost } = state;
+        for Lost { job, path, why } in lost {
+            error!(path = %path.display(), why, "a job on disk cannot be read; it was moved aside");
+            if let Some(job) = job {
+                self.core.restore_damaged(job, why);
+            }
+        }
+        found.sort_by_key(|found| found.record.job);
+        info!(jobs = found.len(), living = found.iter().filter(|found| found.end.is_none()).count(), "jobs on disk");
+        self.keeper = Some(Keeper::start(journal, stall)?);
+        for found in found {
+            if let Some(healed) = &found.healed {
+                warn!(job = %found.record.job, healed, "a job on disk was mended");
+            }
+            self.core.restore(now, keeper::restored(found), &mut self.effects);
+            self.perform();
+        }
+        Ok(())
     }
 
     /// Where clients connect.
@@ -94,6 +150,7 @@ impl Broker {
             tokio::select! {
                 event = self.clients.next() => self.on_event(Side::Clients, event),
                 event = self.workers.next() => self.on_event(Side::Workers, event),
+                said = next_of(&mut self.keeper) => self.on_keeper(said),
                 () = sleep_until(deadline.into()) => self.on_tick(),
                 _ = heartbeat.tick() => self.on_heartbeat(),
                 () = &mut stop => break,
@@ -151,6 +208,21 @@ impl Broker {
         self.expel(now, side, peer, ErrorCode::Unexpected, &wrong);
     }
 
+    fn on_keeper(&mut self, said: Said) {
+        self.notice_a_pause();
+        let now = self.tell_time();
+        let says = match said {
+            Said::Core(says) => says,
+            Said::Read { ticket, strips } => {
+                let bytes = strips.payload.len() as u64;
+                let payload = self.payloads.hold(strips.payload);
+                let read = ReadStrips { first: strips.first, strips: strips.metas, payload, bytes };
+                FromJournal::Read { ticket, read: Ok(read) }
+            }
+        };
+        self.core.on_journal(now, says, &mut self.effects);
+    }
+
     fn on_gone(&mut self, now: Duration, side: Side, peer: Peer) {
         match side {
             Side::Clients => self.core.on_client_gone(now, ClientId(peer.0), &mut self.effects),
@@ -203,6 +275,7 @@ impl Broker {
                     let payload = self.payloads.slice(payload, bytes);
                     self.clients.send(Peer(client.0), &Message::Strips(Strips { job, engine, first, strips }, payload));
                 }
+                Effect::ToJournal(order) => self.order(order),
                 Effect::Release(payload) => self.payloads.release(payload),
                 Effect::DropClient(client) => self.clients.kick(Peer(client.0)),
                 Effect::DropWorker(worker) => self.workers.kick(Peer(worker.0)),
@@ -210,6 +283,24 @@ impl Broker {
             }
         }
         self.effects = effects;
+    }
+
+    fn order(&self, order: ToJournal) {
+        let keeper = self.keeper.as_ref().expect("the core keeps no jobs where there is no journal");
+        keeper.order(match order {
+            ToJournal::Store { job, engine, first, strips, payload, bytes } => {
+                Order::Store(Store { job, engine, first, strips, payload: self.payloads.slice(payload, bytes) })
+            }
+            other => Order::Do(other),
+        });
+    }
+}
+
+/// The next word of the journal's thread, where there is one.
+async fn next_of(keeper: &mut Option<Keeper>) -> Said {
+    match keeper {
+        Some(keeper) => keeper.next().await,
+        None => std::future::pending().await,
     }
 }
 

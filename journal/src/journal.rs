@@ -127,6 +127,11 @@ impl Journal {
         Self { disk, paths, jobs, dirty, open, temporaries: 0 }
     }
 
+    /// What is durable of a job; nothing where it is not kept.
+    pub fn stored(&self, job: JobId) -> Option<Stored> {
+        self.jobs.get(&job).map(Job::stored)
+    }
+
     /// Keeps a job. It is durable when this returns.
     ///
     /// # Errors

@@ -219,6 +219,13 @@ impl crate::JobReport {
     }
 }
 
+impl crate::Request {
+    /// The request as bytes, the same for the same request and no other: its MessagePack, as messages carry it.
+    pub fn canonical(&self) -> Vec<u8> {
+        encode_header(self)
+    }
+}
+
 fn encode_header(header: &impl Serialize) -> Vec<u8> {
     rmp_serde::to_vec_named(header).expect("headers are maps of plain values, which MessagePack can always hold")
 }

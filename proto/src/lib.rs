@@ -30,7 +30,7 @@ pub use message::{
 pub use refusal::{Refusal, RefusalCode};
 pub use request::{Colour, Request, Size, Window};
 pub use status::{
-    BrokerStatus, JobList, JobReport, JobState, JobStatus, JobStory, JournalStatus, ListedJob, Status, TryEnd, TryStory,
-    WorkerStatus,
+    BrokerStatus, DamagedJob, JobList, JobReport, JobState, JobStatus, JobStory, JournalStatus, ListedJob, Status, TryEnd,
+    TryStory, WorkerStatus,
 };
 pub use strips::{Band, Layout};

@@ -119,6 +119,18 @@ pub struct JobStatus {
 pub struct JobList {
     /// At most [`limits::LIST_JOBS_MAX`](crate::limits::LIST_JOBS_MAX).
     pub jobs: Vec<ListedJob>,
+    /// Jobs whose record on disk cannot be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<DamagedJob>,
+}
+
+/// A detached job of which nothing is known but that it was there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedJob {
+    /// Its id.
+    pub job: JobId,
+    /// What is wrong with its record.
+    pub why: String,
 }
 
 /// One detached job.

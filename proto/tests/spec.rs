@@ -154,7 +154,7 @@ fn examples() -> Vec<Message> {
         Message::JobQuery(JobQuery { job }),
         Message::JobReport(JobReport { story: Some(story(job, attempt)) }.encode()),
         Message::ListQuery,
-        Message::ListReport(JobList { jobs: vec![listed(job)] }.encode()),
+        Message::ListReport(JobList { jobs: vec![listed(job)], damaged: vec![] }.encode()),
         Message::Lease(Lease {
             job,
             attempt,

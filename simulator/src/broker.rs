@@ -212,7 +212,7 @@ impl World<'_> {
                 self.broker.worker_is_gone(worker);
                 self.after(arrives, Happening::ToWorker(worker, ToWorker::Dropped));
             }
-            Effect::Note(_) => {}
+            Effect::ToJournal(_) | Effect::Note(_) => {}
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Client {
     pub(crate) account: String,
     /// Jobs attached to it; never more than the broker holds.
     pub(crate) jobs: BTreeSet<JobId>,
+    /// Detached jobs that it follows.
+    pub(crate) follows: BTreeSet<JobId>,
 }
 
 impl Core {
@@ -47,7 +49,7 @@ impl Core {
         };
         match welcome {
             Ok((agent, account)) => {
-                self.clients.insert(id, Client { heard: now, account, jobs: BTreeSet::new() });
+                self.clients.insert(id, Client { heard: now, account, jobs: BTreeSet::new(), follows: BTreeSet::new() });
                 self.timers.arm(Timer::Client(id), now.saturating_add(self.config.dead_after));
                 out.push(Effect::ToClient(id, self.config.welcome()));
                 out.push(Effect::Note(Note::ClientJoined { client: id, agent }));
@@ -82,8 +84,11 @@ impl Core {
 
     /// An ACK for a job that is over, or that another connection took over, crossed that news: it changes nothing.
     pub(crate) fn on_ack(&mut self, now: Duration, from: ClientId, ack: Ack, out: &mut Vec<Effect>) {
-        let Some(job) = self.jobs.get(&ack.job) else { return };
-        let Some(delivery) = job.delivery().filter(|delivery| delivery.client == from) else { return };
+        if self.kept.is_read_by(ack.job, from) {
+            return self.on_reader_ack(now, from, ack, out);
+        }
+        let Some(job) = self.jobs.get(&ack.job).filter(|job| job.client() == Some(from)) else { return };
+        let Some(delivery) = job.delivery() else { return };
         if ack.have > delivery.next {
             let what = format!("an ACK of {} strips where {} were delivered", ack.have, delivery.next);
             return self.expel_client(now, from, &what, out);
@@ -104,11 +109,14 @@ impl Core {
         }
     }
 
-    /// Sends the client what its window takes, in row order.
+    /// Sends the client, or the journal, what its window takes, in row order.
     pub(crate) fn deliver(&mut self, id: JobId, out: &mut Vec<Effect>) {
+        if self.jobs.get(&id).is_some_and(Job::is_kept) {
+            return self.store(id, out);
+        }
         self.change(id, |job| {
             let Some(client) = job.client() else { return };
-            while let Some(slice) = job.next_slice() {
+            while let Some(slice) = job.next_slice(u64::MAX) {
                 out.push(Effect::Deliver {
                     client,
                     job: id,
@@ -124,7 +132,9 @@ impl Core {
 
     /// A CANCEL for a job that is over, or another's, changes nothing, as an ACK.
     pub(crate) fn on_cancel(&mut self, now: Duration, from: ClientId, cancel: Cancel, out: &mut Vec<Effect>) {
-        if self.jobs.get(&cancel.job).is_some_and(|job| job.client() == Some(from)) {
+        if self.kept.jobs.contains_key(&cancel.job) {
+            self.cancel_kept(now, from, cancel.job, out);
+        } else if self.jobs.get(&cancel.job).is_some_and(|job| job.client() == Some(from)) {
             self.end_job(now, cancel.job, Ending::Cancelled("cancelled"), out);
         }
     }
@@ -171,13 +181,16 @@ impl Core {
             self.timers.arm(Timer::Job(job), now.saturating_add(self.config.client_grace));
             out.push(Effect::Note(Note::JobAdrift { job }));
         }
+        for job in client.follows {
+            self.kept.unfollow(job, id);
+        }
     }
 
     /// Looks at a job whose timer fired: its client did not come back, or is to be told how far it is.
     pub(crate) fn on_job_timer(&mut self, now: Duration, id: JobId, out: &mut Vec<Effect>) {
         match self.jobs.get(&id).map(|job| &job.owner) {
             None => {}
-            Some(Owner::Attached(_)) => self.tell_progress(now, id, out),
+            Some(Owner::Attached(..) | Owner::Kept(_)) => self.tell_progress(now, id, out),
             Some(&Owner::Adrift(since)) => {
                 let ends_at = since.saturating_add(self.config.client_grace);
                 if now < ends_at {
@@ -191,9 +204,33 @@ impl Core {
 
     /// Forgets a job: what workers still do for it is withdrawn, what is held is released, its client is told how it ended.
     pub(crate) fn end_job(&mut self, now: Duration, id: JobId, ending: Ending, out: &mut Vec<Effect>) {
+        let Some(job) = self.take_down(now, id, out) else { return };
+        if job.is_kept() {
+            self.put_end(now, id, &job, &ending, out);
+        } else {
+            self.keys.remove(&job.key);
+        }
+        // A client that said BYE is told nothing more about jobs: it has forgotten them.
+        if let Some((client, jobs)) = job.client().and_then(|id| Some((id, &mut self.clients.get_mut(&id)?.jobs)))
+            && jobs.remove(&id)
+        {
+            out.push(Effect::ToClient(client, last_word(&job, id, now, &ending)));
+        }
+        match ending {
+            Ending::Done => self.jobs_done += 1,
+            Ending::Cancelled(_) | Ending::Failed(_) => {
+                self.jobs_lost += 1;
+                self.forgive(id);
+            }
+        }
+        self.archive(now, id, &job, ending.to_string());
+        out.push(Effect::Note(Note::JobEnded { job: id, ending }));
+    }
+
+    /// Takes a job off the grid: what workers still do for it is withdrawn, what is held is released.
+    pub(crate) fn take_down(&mut self, now: Duration, id: JobId, out: &mut Vec<Effect>) -> Option<Job> {
         self.tell_tries_withdrawn(now, id);
-        let Some(job) = self.jobs.remove(&id) else { return };
-        self.keys.remove(&job.key);
+        let job = self.jobs.remove(&id)?;
         self.reserved -= job.reserved;
         self.timers.disarm(Timer::Job(id));
         if self.jobs.is_empty() {
@@ -210,21 +247,7 @@ impl Core {
             self.withdraw(worker, attempt, out);
         }
         out.extend(job.arrived.values().map(|tile| Effect::Release(tile.payload)));
-        // A client that said BYE is told nothing more about jobs: it has forgotten them.
-        if let Some((client, jobs)) = job.client().and_then(|id| Some((id, &mut self.clients.get_mut(&id)?.jobs)))
-            && jobs.remove(&id)
-        {
-            out.push(Effect::ToClient(client, last_word(&job, id, now, &ending)));
-        }
-        match ending {
-            Ending::Done => self.jobs_done += 1,
-            Ending::Cancelled(_) | Ending::Failed(_) => {
-                self.jobs_lost += 1;
-                self.forgive(id);
-            }
-        }
-        self.archive(now, id, &job, ending.to_string());
-        out.push(Effect::Note(Note::JobEnded { job: id, ending }));
+        Some(job)
     }
 }
 

@@ -39,6 +39,30 @@ pub struct Config {
     pub reorder_bytes_per_thread: u64,
     /// Bytes leased or held over all jobs, and of one job on however large a grid.
     pub held_bytes_max: u64,
+    /// What is kept of detached jobs; without it there are none.
+    pub journal: Option<JournalBounds>,
+    /// When the shell started, which is the core's zero: milliseconds since 1970, by the host's clock.
+    pub started_unix_ms: u64,
+}
+
+/// Bounds of the journal.
+#[derive(Clone, Debug)]
+pub struct JournalBounds {
+    /// Bytes on disk, of all jobs. At the bound jobs that are over are forgotten, the earliest first; where there are none, jobs wait.
+    pub bytes_max: u64,
+    /// The same for the jobs of one account.
+    pub bytes_per_account_max: u64,
+    /// A job that is over is forgotten after so long.
+    pub keep_for: Duration,
+    /// Detached jobs, those included that are over.
+    pub jobs_max: usize,
+}
+
+impl Default for JournalBounds {
+    fn default() -> Self {
+        let bytes_max = 16 << 30;
+        Self { bytes_max, bytes_per_account_max: bytes_max / 2, keep_for: Duration::from_secs(7 * 86_400), jobs_max: 4096 }
+    }
 }
 
 impl Config {
@@ -61,6 +85,8 @@ impl Config {
             reorder_bytes_max: 64 << 20,
             reorder_bytes_per_thread: 3 << 20,
             held_bytes_max: 1 << 30,
+            journal: None,
+            started_unix_ms: 0,
         }
     }
 

@@ -4,7 +4,7 @@ use std::{fmt, ops::Range, time::Duration};
 
 use fractally_proto::{AttemptId, Band, JobId, Message, StripMeta};
 
-use crate::{ClientId, PayloadId, WorkerId};
+use crate::{ClientId, PayloadId, WorkerId, journal::ToJournal};
 
 /// What the shell has to do, in the order given.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,8 @@ pub enum Effect {
         /// Which of its bytes.
         bytes: Range<usize>,
     },
+    /// Have the journal do something.
+    ToJournal(ToJournal),
     /// Forget a held payload. Each payload that came in is released exactly once.
     Release(PayloadId),
     /// Disconnect a client. The core has forgotten it and ignores what it still says.
@@ -102,6 +104,42 @@ pub enum Note {
         /// Which.
         job: JobId,
     },
+    /// A detached job is on disk.
+    JobKept {
+        /// Which.
+        job: JobId,
+        /// Whom it is counted for.
+        account: String,
+        /// Strips of the picture.
+        strips: u32,
+    },
+    /// A detached job of an earlier life goes on, or damage made it begin again where it is damaged.
+    JobResumed {
+        /// Which.
+        job: JobId,
+        /// Strips that are on disk and sound.
+        have: u32,
+        /// Strips of the picture.
+        strips: u32,
+    },
+    /// A picture on disk is not what was written.
+    JobDamaged {
+        /// Which.
+        job: JobId,
+        /// Its first strip that is damaged.
+        strip: u32,
+        /// How.
+        what: String,
+    },
+    /// A detached job that was over is forgotten.
+    JobForgotten {
+        /// Which.
+        job: JobId,
+        /// Why.
+        why: &'static str,
+    },
+    /// The journal cannot be written, or can again.
+    JournalTrouble(Option<String>),
     /// A job has ended.
     JobEnded {
         /// Which.

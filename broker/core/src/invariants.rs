@@ -20,6 +20,7 @@ impl Core {
         self.check_leases();
         self.check_jobs();
         self.check_timers();
+        self.check_kept();
         self.fleet.check(self.workers.iter().map(|(&id, worker)| worker.standing(id)));
         let bounds = [
             ("jobs", self.jobs.len(), self.config.jobs_max),
@@ -65,7 +66,8 @@ impl Core {
 
     fn check_jobs(&self) {
         assert_eq!(self.reserved, self.jobs.values().map(|job| job.reserved).sum::<u64>(), "reserved over all jobs");
-        let keys: BTreeMap<_, _> = self.jobs.iter().map(|(&id, job)| (job.key, id)).collect();
+        let attached = self.jobs.iter().filter(|(_, job)| !job.is_kept()).map(|(&id, job)| (job.key, id));
+        let keys: BTreeMap<_, _> = attached.chain(self.kept.keys()).collect();
         assert_eq!(self.keys, keys, "keys of jobs");
         let turns: BTreeSet<_> = self.jobs.values().filter_map(|job| job.turn).collect();
         assert_eq!(self.turns, turns, "jobs that want workers");
@@ -97,9 +99,11 @@ impl Core {
     }
 
     fn check_owner(&self, id: JobId, job: &Job) {
-        let Owner::Attached(delivery) = &job.owner else { return };
-        let client = self.clients.get(&delivery.client);
-        assert!(client.is_some_and(|client| client.jobs.contains(&id)), "job {id}: its client does not know it");
+        if let Some(client) = job.client() {
+            let client = self.clients.get(&client);
+            assert!(client.is_some_and(|client| client.jobs.contains(&id)), "job {id}: its client does not know it");
+        }
+        let Some(delivery) = job.delivery() else { return };
         let under_way: u64 = (job.acked..delivery.next).map(|strip| u64::from(strip_len(job, strip))).sum();
         assert_eq!(delivery.in_flight, under_way, "job {id}: bytes under way to its client");
         assert!(delivery.in_flight <= delivery.window, "job {id}: the window is {} bytes", delivery.window);
@@ -119,14 +123,14 @@ impl Core {
         for (&id, worker) in &self.workers {
             by(Timer::Worker(id), worker.deadline(dead_after, lease));
         }
-        let late = usize::from(self.timers.armed(Timer::Late).is_some());
+        let late = [Timer::Late, Timer::Expiry].into_iter().filter(|&timer| self.timers.armed(timer).is_some()).count();
         let mut jobs = 0;
         for (&id, job) in &self.jobs {
             jobs += usize::from(self.timers.armed(Timer::Job(id)).is_some());
             match job.owner {
                 Owner::Adrift(since) => by(Timer::Job(id), since.saturating_add(self.config.client_grace)),
-                Owner::Attached(_) if job.pace.changed => by(Timer::Job(id), Duration::MAX),
-                Owner::Attached(_) => {}
+                Owner::Attached(..) | Owner::Kept(_) if job.pace.changed => by(Timer::Job(id), Duration::MAX),
+                Owner::Attached(..) | Owner::Kept(_) => {}
             }
         }
         assert_eq!(self.timers.len(), self.clients.len() + self.workers.len() + jobs + late, "timers of nobody");

@@ -110,15 +110,16 @@ pub(crate) struct Arrived {
 /// Who takes the strips.
 #[derive(Debug)]
 pub(crate) enum Owner {
-    Attached(Delivery),
+    Attached(ClientId, Delivery),
     /// Nobody since then.
     Adrift(Duration),
+    /// The journal, from which clients read.
+    Kept(Delivery),
 }
 
-/// What one client was sent and has not acknowledged.
+/// What whoever takes the strips was sent and has not acknowledged.
 #[derive(Debug)]
 pub(crate) struct Delivery {
-    pub(crate) client: ClientId,
     pub(crate) window: u64,
     /// The strip to send next.
     pub(crate) next: u32,
@@ -172,6 +173,13 @@ pub(crate) struct Slice {
     pub(crate) bytes: Range<usize>,
 }
 
+impl Delivery {
+    /// Nothing was sent yet; `next` is the strip that comes first.
+    pub(crate) fn new(window: u64, next: u32) -> Self {
+        Self { window, next, in_flight: 0, messages: VecDeque::new() }
+    }
+}
+
 /// Bytes of all strips in sum.
 pub(crate) fn bytes_of(strips: &[StripMeta]) -> u64 {
     strips.iter().map(|strip| u64::from(strip.encoded_len())).sum()
@@ -203,13 +211,22 @@ impl Job {
 
     pub(crate) fn delivery(&self) -> Option<&Delivery> {
         match &self.owner {
-            Owner::Attached(delivery) => Some(delivery),
+            Owner::Attached(_, delivery) | Owner::Kept(delivery) => Some(delivery),
             Owner::Adrift(_) => None,
         }
     }
 
+    /// Whether its strips go to the journal.
+    pub(crate) fn is_kept(&self) -> bool {
+        matches!(self.owner, Owner::Kept(_))
+    }
+
+    /// The client to whom the strips go.
     pub(crate) fn client(&self) -> Option<ClientId> {
-        self.delivery().map(|delivery| delivery.client)
+        match self.owner {
+            Owner::Attached(client, _) => Some(client),
+            Owner::Adrift(_) | Owner::Kept(_) => None,
+        }
     }
 
     /// Bytes that arrived and are not acknowledged.
@@ -384,7 +401,7 @@ impl Job {
         }
         self.acked = have;
         self.reserved -= freed;
-        if let Owner::Attached(delivery) = &mut self.owner {
+        if let Owner::Attached(_, delivery) | Owner::Kept(delivery) = &mut self.owner {
             delivery.in_flight -= freed;
             while delivery.messages.front().is_some_and(|&end| end <= have) {
                 delivery.messages.pop_front();
@@ -396,9 +413,9 @@ impl Job {
         released
     }
 
-    /// The next slice for the client: whole strips in row order, as many as its window takes.
-    pub(crate) fn next_slice(&mut self) -> Option<Slice> {
-        let Owner::Attached(delivery) = &mut self.owner else { return None };
+    /// The next slice for whoever takes the strips: whole strips in row order, as many as its window and `room_max` take.
+    pub(crate) fn next_slice(&mut self, room_max: u64) -> Option<Slice> {
+        let (Owner::Attached(_, delivery) | Owner::Kept(delivery)) = &mut self.owner else { return None };
         if delivery.messages.len() >= MESSAGES_MAX {
             return None;
         }
@@ -408,7 +425,7 @@ impl Job {
         };
         let first = delivery.next.max(tile.band.first);
         let rest = tile.within(first..u32::MAX);
-        let mut room = if sabotage!(WindowIgnored) { u64::MAX } else { delivery.window - delivery.in_flight };
+        let mut room = if sabotage!(WindowIgnored) { u64::MAX } else { room_max.min(delivery.window - delivery.in_flight) };
         let fits = |strip: &&StripMeta| {
             let left = room.checked_sub(u64::from(strip.encoded_len()));
             room = left.unwrap_or(room);
@@ -428,6 +445,14 @@ impl Job {
         delivery.messages.push_back(delivery.next);
         self.reach = self.reach.max(delivery.next);
         Some(slice)
+    }
+
+    /// Bytes of the next strip, where it is there and the window takes it.
+    pub(crate) fn next_takes(&self) -> Option<u64> {
+        let delivery = self.delivery().filter(|delivery| delivery.messages.len() < MESSAGES_MAX)?;
+        let (_, tile) = self.arrived.range(..=delivery.next).next_back()?;
+        let bytes = bytes_of(tile.within(delivery.next..delivery.next + 1));
+        (bytes > 0 && bytes <= delivery.window - delivery.in_flight).then_some(bytes)
     }
 
     /// Units of the strips that no worker has been given, or all that are not rendered.

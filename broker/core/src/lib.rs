@@ -31,6 +31,7 @@ mod fleet;
 mod helpers;
 mod invariants;
 mod job;
+mod journal;
 mod kept;
 #[cfg(test)]
 mod laws;
@@ -48,16 +49,18 @@ use std::{
     time::Duration,
 };
 
-pub use config::Config;
+pub use config::{Config, JournalBounds};
 pub use effect::{Effect, Ending, Note, Why};
 pub use event::{ClientId, ClientSays, PayloadId, WorkerId, WorkerSays};
 use fractally_proto::{ErrorCode, ErrorReport, JobId, JobKey, JobReport, Message, Priority, Status};
+pub use journal::{FromJournal, KeptEnd, KeptEnding, KeptJob, KeptTotals, ReadFault, ReadStrips, Restored, ToJournal};
 
 use crate::{
     clients::Client,
     conduct::Absent,
     fleet::Fleet,
     job::{Job, Owner, Turn},
+    kept::Keeping,
     story::Archive,
     timers::{Timer, Timers},
     workers::Worker,
@@ -79,6 +82,8 @@ pub struct Core {
     fleet: Fleet,
     jobs: BTreeMap<JobId, Job>,
     keys: BTreeMap<JobKey, JobId>,
+    /// Detached jobs.
+    kept: Keeping,
     /// Jobs that want workers, the next to be served first.
     turns: BTreeSet<Turn>,
     /// The most service that a job of each class had when its turn came: where a job starts, and one that stood still goes on.
@@ -110,6 +115,7 @@ impl Core {
             fleet: Fleet::default(),
             jobs: BTreeMap::new(),
             keys: BTreeMap::new(),
+            kept: Keeping::default(),
             turns: BTreeSet::new(),
             levels: BTreeMap::new(),
             reserved: 0,
@@ -138,9 +144,9 @@ impl Core {
             ClientSays::Submit(submit) => self.on_submit(now, client, &submit, out),
             ClientSays::Ack(ack) => self.on_ack(now, client, ack, out),
             ClientSays::Cancel(cancel) => self.on_cancel(now, client, cancel, out),
-            ClientSays::Keep(keep) => self.on_keep(client, &keep, out),
-            ClientSays::Attach(attach) => self.on_attach(client, &attach, out),
-            ClientSays::ListQuery => self.on_list_query(client, out),
+            ClientSays::Keep(keep) => self.on_keep(now, client, &keep, out),
+            ClientSays::Attach(attach) => self.on_attach(now, client, &attach, out),
+            ClientSays::ListQuery => self.on_list_query(now, client, out),
             ClientSays::StatusQuery => {
                 let report = Message::StatusReport(self.report(now).encode());
                 out.push(Effect::ToClient(client, report));
@@ -218,6 +224,7 @@ impl Core {
                 Timer::Job(job) => self.on_job_timer(now, job, out),
                 // Whoever has nothing to do is looked at below.
                 Timer::Late => {}
+                Timer::Expiry => self.expire_kept(now, out),
             }
         }
         self.assign(now, out);
@@ -241,9 +248,10 @@ impl Core {
         self.closing = true;
     }
 
-    /// Jobs in hand, those included whose client is looking for its way back: what a broker that closes waits for.
+    /// What a broker that closes waits for: jobs that need their clients, those included whose client is looking for its way back, and
+    /// promises that are being put on disk. Detached jobs wait for the next broker.
     pub fn jobs_in_hand(&self) -> usize {
-        self.jobs.len()
+        self.jobs.values().filter(|job| !job.is_kept()).count() + self.kept.being_put()
     }
 
     /// When [`Self::on_tick`] wants to be called next; it may have passed already. Costs one look at a set. A call may turn out to be

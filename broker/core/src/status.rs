@@ -4,13 +4,14 @@ use std::{collections::BTreeSet, time::Duration};
 
 use fractally_proto::{BrokerStatus, JobId, JobStatus, Message, Progress, Status, WorkerStatus};
 
-use crate::{Core, Effect, WorkerId, fleet::Crew, job::Job, millis, timers::Timer, workers::Worker};
+use crate::{ClientId, Core, Effect, WorkerId, fleet::Crew, job::Job, millis, timers::Timer, workers::Worker};
 
 impl Core {
     /// Something about a job changed that its client wants to know.
     pub(crate) fn touch(&mut self, now: Duration, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if job.client().is_none() || std::mem::replace(&mut job.pace.changed, true) {
+        let has_listener = if job.is_kept() { self.kept.has_reader(id) } else { job.client().is_some() };
+        if !has_listener || std::mem::replace(&mut job.pace.changed, true) {
             return;
         }
         let due = job.pace.told.map_or(now, |(at, _)| at.saturating_add(self.config.progress_every).max(now));
@@ -30,13 +31,17 @@ impl Core {
         if now < due && job.pace.changed {
             return self.timers.arm(Timer::Job(id), due);
         }
-        let Some(client) = job.client().filter(|_| job.pace.changed) else { return };
+        let listeners: Vec<ClientId> =
+            if job.is_kept() { self.kept.readers_of(id).collect() } else { job.client().into_iter().collect() };
+        if !job.pace.changed {
+            return;
+        }
         let progress = self.progress(id, job);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.pace.changed = false;
         if job.pace.told.is_none_or(|(_, told)| told != progress) {
             job.pace.told = Some((now, progress));
-            out.push(Effect::ToClient(client, Message::Progress(progress)));
+            out.extend(listeners.into_iter().map(|client| Effect::ToClient(client, Message::Progress(progress))));
         }
     }
 
@@ -54,10 +59,14 @@ impl Core {
     }
 
     /// Everybody who can work for a job.
-    fn crew_of(&self, job: &Job) -> Crew {
+    pub(crate) fn crew_of(&self, job: &Job) -> Crew {
         let encoding = job.request.encoding;
         let engine = job.engine.as_deref().or_else(|| self.preferred_engine(encoding));
         engine.map_or_else(Crew::default, |engine| self.fleet.crew(engine, encoding))
+    }
+
+    pub(crate) fn eta_ms(&self, job: &Job) -> Option<u64> {
+        eta_ms(job, self.crew_of(job))
     }
 
     pub(crate) fn report(&self, now: Duration) -> Status {
@@ -70,10 +79,14 @@ impl Core {
                 jobs_done: self.jobs_done,
                 jobs_lost: self.jobs_lost,
                 held_bytes: self.jobs.values().map(Job::held).sum(),
-                journal: None,
+                journal: self.journal_status(),
             },
             workers: self.workers.iter().map(|(&id, worker)| worker_status(now, id, worker)).collect(),
-            jobs: self.jobs.iter().map(|(&id, job)| job_status(now, id, job, self.crew_of(job))).collect(),
+            jobs: self
+                .jobs
+                .iter()
+                .map(|(&id, job)| job_status(now, id, job, self.crew_of(job), job.client().is_some() || self.kept.has_reader(id)))
+                .collect(),
         }
     }
 }
@@ -105,13 +118,13 @@ fn worker_status(now: Duration, id: WorkerId, worker: &Worker) -> WorkerStatus {
     }
 }
 
-fn job_status(now: Duration, id: JobId, job: &Job, crew: Crew) -> JobStatus {
+fn job_status(now: Duration, id: JobId, job: &Job, crew: Crew, attached: bool) -> JobStatus {
     JobStatus {
         job: id,
         priority: job.priority,
         account: job.account.clone(),
-        attached: job.client().is_some(),
-        detached: false,
+        attached,
+        detached: job.is_kept(),
         width: job.request.window.w,
         height: job.request.window.h,
         rows_done: job.layout.rows_before(job.acked),

@@ -3,12 +3,11 @@
 //! The same key with the same request is the same job, and its newest client gets it. A key that the broker does not know makes a job
 //! that starts at the strips the client holds: so a client continues after the broker itself was lost.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use fractally_proto::{Accepted, Band, JobId, Layout, Message, Refusal, RefusalCode, Refused, Submit, limits};
+use fractally_proto::{
+    Accepted, Band, JobId, JobKey, Layout, Message, Priority, Refusal, RefusalCode, Refused, Request, Submit, limits,
+};
 
 use crate::{
     ClientId, Core, Effect, Note,
@@ -18,9 +17,31 @@ use crate::{
     story::Story,
 };
 
+/// What a new job is.
+#[derive(Debug)]
+pub(crate) struct NewJob {
+    pub(crate) key: JobKey,
+    pub(crate) account: String,
+    pub(crate) priority: Priority,
+    pub(crate) request: Request,
+}
+
+/// Where it begins: the strips that are there already, and what rendered them.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) have: u32,
+    pub(crate) engine: Option<String>,
+}
+
 impl Core {
     pub(crate) fn on_submit(&mut self, now: Duration, from: ClientId, submit: &Submit, out: &mut Vec<Effect>) {
         let known = self.keys.get(&submit.key).copied().filter(|_| !sabotage!(DuplicateKeyMakesAJob));
+        if known.is_none()
+            && let Some(id) = self.find_done(&submit.request, submit.engine.as_deref())
+            && check_resume(submit).is_ok()
+        {
+            return self.serve_done(now, from, id, submit, out);
+        }
         let checked = match known {
             Some(id) => self.check_known(id, submit).map(|()| id),
             None => self.check_new(submit).map(|()| self.next_job()),
@@ -37,7 +58,8 @@ impl Core {
             out.push(Effect::Note(Note::JobAttached { job: id, client: from, have: submit.have }));
         } else {
             let account = self.clients.get(&from).map(|client| client.account.clone()).unwrap_or_default();
-            self.create(now, id, submit, layout, account);
+            let start = Start { have: submit.have, engine: submit.engine.clone() };
+            self.create(now, id, NewJob { key: submit.key, account, priority: submit.priority, request: submit.request }, start);
             let (strips, have) = (layout.strips(), submit.have);
             out.push(Effect::Note(Note::JobAccepted { job: id, client: from, strips, have }));
         }
@@ -52,18 +74,28 @@ impl Core {
             let message = format!("{} strips; the picture has {strips}", submit.have);
             return Err(Refusal::new(RefusalCode::Invalid, "have", message));
         }
+        self.check_capacity()
+    }
+
+    /// Whether one more job is taken.
+    pub(crate) fn check_capacity(&self) -> Result<(), Refusal> {
         if self.closing {
             let message = "the broker is about to stop and takes no new jobs; try again later, or another broker".to_owned();
             return Err(Refusal::new(RefusalCode::Closing, "jobs", message));
         }
-        if self.jobs.len() >= self.config.jobs_max {
-            let message = format!("{} jobs are in hand, as many as may be; try again later", self.jobs.len());
+        let in_hand = self.jobs.len() + self.kept.arriving();
+        if in_hand >= self.config.jobs_max {
+            let message = format!("{in_hand} jobs are in hand, as many as may be; try again later");
             return Err(Refusal::new(RefusalCode::Busy, "jobs", message));
         }
         Ok(())
     }
 
     fn check_known(&self, id: JobId, submit: &Submit) -> Result<(), Refusal> {
+        if self.kept.jobs.contains_key(&id) {
+            let message = format!("this key is the detached job {id}; attach to it, or take a new key");
+            return Err(Refusal::new(RefusalCode::KeyConflict, "key", message));
+        }
         let Some(job) = self.jobs.get(&id) else { return Ok(()) };
         let conflict = |field: &str| {
             let message = format!("this key is the job {id} with another {field}; take a new key");
@@ -93,23 +125,31 @@ impl Core {
         Ok(())
     }
 
-    fn next_job(&mut self) -> JobId {
-        self.jobs_ever += 1;
-        JobId(self.config.id_base().wrapping_add(self.jobs_ever))
+    pub(crate) fn next_job(&mut self) -> JobId {
+        loop {
+            self.jobs_ever += 1;
+            let id = JobId(self.config.id_base().wrapping_add(self.jobs_ever));
+            // Half of an id is random: a job of an earlier life may have it.
+            if !self.kept.knows(id) {
+                return id;
+            }
+        }
     }
 
-    fn create(&mut self, now: Duration, id: JobId, submit: &Submit, layout: Layout, account: String) {
-        let (start, request) = (submit.have, submit.request);
+    pub(crate) fn create(&mut self, now: Duration, id: JobId, new: NewJob, start: Start) {
+        let NewJob { key, account, priority, request } = new;
+        let Start { have: start, engine } = start;
+        let layout = Layout::of(&request);
         let rest = Band { first: start, strips: layout.strips() - start };
         let reorder_bytes = self.config.reorder_bytes(self.fleet.threads());
         let job = Job {
-            key: submit.key,
+            key,
             account,
-            priority: submit.priority,
+            priority,
             request,
             layout,
             accepted_at: now,
-            engine: submit.engine.clone(),
+            engine,
             start,
             acked: start,
             uncut: start..layout.strips(),
@@ -132,7 +172,7 @@ impl Core {
             pace: Pace::default(),
         };
         self.jobs.insert(id, job);
-        self.keys.insert(submit.key, id);
+        self.keys.insert(key, id);
     }
 
     /// Gives a job to a client, which holds `have` strips of it. A client that had it before hears no more of it.
@@ -150,7 +190,7 @@ impl Core {
             let released = job.acknowledge(submit.have);
             let window = submit.window_bytes.min(Job::window_max(&job.layout, job.reorder_bytes));
             let next = if sabotage!(ResumeOffByOne) && submit.have > 0 { submit.have + 1 } else { submit.have };
-            job.owner = Owner::Attached(Delivery { client: to, window, next, in_flight: 0, messages: VecDeque::new() });
+            job.owner = Owner::Attached(to, Delivery::new(window, next));
             job.pace = Pace::default();
             released
         });

@@ -18,6 +18,8 @@ pub(crate) enum Timer {
     Job(JobId),
     /// Bands that may be late by then, while somebody has nothing to do.
     Late,
+    /// Detached jobs that have been over for long.
+    Expiry,
 }
 
 /// At most one deadline a peer and job.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use fractally_proto::{Accepted, Ack, Cancel, Done, Failed, JobId, Layout, Message, RefusalCode, Submit};
+use fractally_proto::{Accepted, Ack, Attach, Attached, Cancel, Done, Failed, JobId, Keep, Layout, Message, RefusalCode, Submit};
 
 use super::{
     plan::{ClientPlan, JobPlan},
@@ -28,6 +28,8 @@ pub(super) struct Job {
     pub(super) layout: Layout,
     pub(super) due: bool,
     pub(super) id: Option<JobId>,
+    /// The same for good, where it is a detached job and the broker said that it is on disk.
+    pub(super) kept: Option<JobId>,
     /// Strips that it holds.
     pub(super) have: u32,
     pub(super) engine: Option<String>,
@@ -80,6 +82,7 @@ impl Job {
             layout,
             due: false,
             id: None,
+            kept: None,
             have: 0,
             engine: None,
             asked: VecDeque::new(),
@@ -94,7 +97,7 @@ impl Job {
     fn start_anew(&mut self) {
         self.plan.key.0[8] += 1;
         self.asked.clear();
-        (self.id, self.next, self.engine, self.have) = (None, None, None, 0);
+        (self.id, self.kept, self.next, self.engine, self.have) = (None, None, None, None, 0);
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -110,7 +113,21 @@ impl World {
         if !*welcome || !job.is_open() {
             return false;
         }
-        job.asked.push_back(job.have);
+        let (have, engine, window_bytes) = (job.have, job.engine.clone().filter(|_| job.have > 0), job.plan.window_bytes);
+        match job.kept {
+            Some(id) => {
+                job.id = Some(id);
+                job.asked.push_back(have);
+                self.say_client(client, ClientSays::Attach(Attach { job: id, have, engine, window_bytes }));
+                return true;
+            }
+            None if job.plan.is_kept => {
+                let keep = Keep { key: job.plan.key, priority: job.plan.priority, request: job.plan.request };
+                self.say_client(client, ClientSays::Keep(Box::new(keep)));
+                return true;
+            }
+            None => job.asked.push_back(job.have),
+        }
         let submit = Submit {
             key: job.plan.key,
             priority: job.plan.priority,
@@ -139,7 +156,22 @@ impl World {
                     return self.say_client(client, ClientSays::Cancel(Cancel { job: id }));
                 };
                 assert_eq!(strips, job.layout.strips(), "strips of the picture");
+                if job.plan.is_kept {
+                    assert!(job.kept.is_none_or(|kept| kept == id), "job {id} has the key of another");
+                    self.tally.kept += u64::from(job.kept.is_none());
+                    let is_new = job.kept.replace(id).is_none();
+                    let index = jobs.iter().position(|job| job.kept == Some(id)).expect("it is one of them");
+                    if is_new {
+                        self.submit(client, index);
+                    }
+                    return;
+                }
                 (job.id, job.next) = (Some(id), job.asked.pop_front());
+            }
+            Message::Attached(Attached { job: id, strips, request, .. }) => {
+                let Some((_, job)) = self.clients[client].job_of(id) else { return };
+                assert_eq!((strips, request), (job.layout.strips(), job.plan.request), "another picture");
+                job.next = job.asked.pop_front();
             }
             Message::Refused(refused) => {
                 let jobs = &mut self.clients[client].jobs;
@@ -171,6 +203,23 @@ impl World {
         self.tally.jobs_failed += 1;
         let (index, job) = self.clients[client].job_of(failed.job).expect("a FAILED for no job");
         let reason = failed.reason;
+        if reason.starts_with("the picture on the broker's disk was damaged") {
+            job.asked.clear();
+            (job.next, job.engine, job.have) = (None, None, 0);
+            self.submit(client, index);
+            return;
+        }
+        let crossed = job.cancelled && (reason.starts_with("the job is done") || reason.starts_with("the job is being mended"));
+        if job.plan.is_kept && (job.end.is_some() || crossed || self.core_may_forget(&reason)) {
+            // It was over for so long that it is forgotten, or over when the client cancelled it.
+            let Some((_, job)) = self.clients[client].job_of(failed.job) else { return };
+            if job.end.is_none() && !job.cancelled {
+                job.start_anew();
+                self.submit(client, index);
+            }
+            return;
+        }
+        let Some((_, job)) = self.clients[client].job_of(failed.job) else { return };
         if job.cancelled || job.plan.poison.is_some() {
             assert!(reason.starts_with("rows ") || (job.cancelled && reason == "cancelled"), "no story: {reason}");
             job.end = Some(End::Failed(reason));

@@ -45,6 +45,9 @@ impl World {
             Fault::ClientRepeats { client, job } => self.submit(client, job),
             Fault::ClientLeaves { client } => self.client_leaves(client),
             Fault::BrokerRestarts => self.restart_broker(),
+            Fault::JournalStalls { lasts } => self.stall_journal(lasts),
+            Fault::JournalDamages => self.damage_journal(),
+            Fault::JournalRefuses => !std::mem::replace(&mut self.journal.refuses, true),
         }
     }
 
@@ -146,6 +149,7 @@ impl World {
                 self.after(delay, Event::Connect(peer));
             }
         }
+        self.restore_journal();
         true
     }
 }

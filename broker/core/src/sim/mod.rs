@@ -5,11 +5,14 @@
 //! to who is gone; at the end nothing is left. `FRACTALLY_SIM_SCHEDULES=n` plays another number of schedules, `FRACTALLY_SIM_SEED=s`
 //! plays one.
 //!
-//! `plan` says what a seed stands for and `faults` what goes wrong, `world` plays it over the `network`, `client` and `worker` are the
+//! A third of the jobs are detached: what was said to be on disk is there after every restart of the broker.
+//!
+//! `plan` says what a seed stands for and `faults` what goes wrong, `journal` is the disk, `world` plays it over the `network`, `client` and `worker` are the
 //! peers, `shell` stands between them and the core.
 
 mod client;
 mod faults;
+mod journal;
 mod network;
 mod plan;
 mod rng;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fractally_proto::{Encoding, Epoch, JobKey, Layout, Limits, Priority, Request, Size, Window};
 
 use super::rng::Rng;
-use crate::Config;
+use crate::{Config, JournalBounds};
 
 /// When the last fault may happen.
 pub(super) const FAULTS_UNTIL_MS: u64 = 20_000;
@@ -41,6 +41,8 @@ pub(super) struct JobPlan {
     pub(super) iterations: u64,
     /// A strip that fails wherever it is tried.
     pub(super) poison: Option<u32>,
+    /// Whether it is a detached job.
+    pub(super) is_kept: bool,
 }
 
 #[derive(Debug)]
@@ -111,8 +113,16 @@ pub(super) enum Fault {
     ClientLeaves {
         client: usize,
     },
-    /// Another life of the broker, which knows nothing.
+    /// Another life of the broker, which knows what is on disk.
     BrokerRestarts,
+    /// The disk does not answer for so long.
+    JournalStalls {
+        lasts: Duration,
+    },
+    /// A strip on disk is not what was written.
+    JournalDamages,
+    /// The next job cannot be put on disk.
+    JournalRefuses,
 }
 
 /// When the broker hears of a break.
@@ -149,6 +159,11 @@ fn config(rng: &mut Rng) -> Config {
         reorder_bytes_max: rng.pick(&[0, 3 * strip, 12 * strip, 64 << 20]),
         reorder_bytes_per_thread: rng.pick(&[0, 2 * strip]),
         held_bytes_max: rng.pick(&[0, 6 * strip, 512 << 20]),
+        journal: Some(JournalBounds {
+            keep_for: rng.pick(&[FOR_EVER, FOR_EVER, Duration::from_secs(5)]),
+            ..JournalBounds::default()
+        }),
+        started_unix_ms: 1_700_000_000_000,
         ..Config::new("sim", Epoch(rng.next()))
     }
 }
@@ -186,6 +201,7 @@ fn job_plan(rng: &mut Rng, number: u32, may_be_poisoned: bool) -> JobPlan {
         submits: rng.millis(0..3_000),
         iterations: if cheap { rng.within(1..10) } else { rng.within(2_000..16_000) },
         poison: (may_be_poisoned && rng.chance(1, 6)).then(|| rng.small(0..strips)),
+        is_kept: rng.chance(1, 3),
     }
 }
 
@@ -213,7 +229,7 @@ fn fault(rng: &mut Rng, early: bool, clients: &[ClientPlan], workers: usize) -> 
     let back_after = rng.millis(1..9_000);
     let for_good = |rng: &mut Rng, stays: bool| if !stays && rng.chance(1, 3) { None } else { Some(back_after) };
     let told = if rng.chance(1, 3) { Told::Never } else { Told::After(rng.millis(0..1_500)) };
-    let fault = match rng.within(0..30) {
+    let fault = match rng.within(0..36) {
         0..6 => Fault::WorkerDies { worker, told, back_after: for_good(rng, worker < 2) },
         6..9 => Fault::WorkerStalls { worker, lasts },
         9..13 => Fault::WorkerWedges { worker, lasts: for_good(rng, worker < 2).map_or(FOR_EVER, |_| lasts) },
@@ -225,7 +241,10 @@ fn fault(rng: &mut Rng, early: bool, clients: &[ClientPlan], workers: usize) -> 
         22..24 => Fault::ClientStalls { client, lasts },
         24..26 if client > 0 => Fault::ClientCancels { client, job },
         26 if client > 0 => Fault::ClientLeaves { client },
-        27 => Fault::BrokerRestarts,
+        27 | 30 => Fault::BrokerRestarts,
+        31..33 => Fault::JournalStalls { lasts },
+        33..35 => Fault::JournalDamages,
+        35 => Fault::JournalRefuses,
         _ => Fault::ClientRepeats { client, job },
     };
     (at, fault)

@@ -60,6 +60,10 @@ impl World {
                         self.under_way.insert((link, accepted.job), VecDeque::new());
                         self.told.remove(&(link, accepted.job));
                     }
+                    Message::Attached(attached) => {
+                        self.under_way.insert((link, attached.job), VecDeque::new());
+                        self.told.remove(&(link, attached.job));
+                    }
                     Message::Progress(progress) => self.check_pace(link, progress.job),
                     _ => {}
                 }
@@ -86,6 +90,7 @@ impl World {
                 self.send_to_peer(link, ToPeer::Closed);
                 self.links[link].broker_done = true;
             }
+            Effect::ToJournal(order) => self.order_journal(order),
             Effect::Note(_) => {}
         }
     }
@@ -98,7 +103,8 @@ impl World {
         let Peer::Client(client) = self.links[link].peer else { panic!("strips for a worker") };
         let key = self.core.jobs.get(&id).map(|job| job.key);
         // A job that ended in the same step has nothing under way that counts.
-        let Some(job) = self.clients[client].jobs.iter().find(|job| Some(job.plan.key) == key) else { return };
+        let of = |job: &&super::client::Job| Some(job.plan.key) == key || job.kept == Some(id);
+        let Some(job) = self.clients[client].jobs.iter().find(of) else { return };
         assert!(bytes <= job.plan.window_bytes, "job {id}: {bytes} bytes under way, the window is {}", job.plan.window_bytes);
         assert!(under_way.len() <= 64, "job {id}: {} messages under way", under_way.len());
     }

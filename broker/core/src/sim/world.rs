@@ -10,6 +10,7 @@ use fractally_proto::{AttemptId, JobId, Message, StripMeta, Tile};
 
 use super::{
     client::{Client, End, Job},
+    journal::Journal,
     plan::{FOR_EVER, Fault, Plan},
     rng::Rng,
     worker::Worker,
@@ -38,6 +39,11 @@ pub(super) struct Tally {
     pub(super) incidents: u64,
     pub(super) unlucky_jobs: u64,
     pub(super) stale_tiles: u64,
+    /// Detached jobs that were promised, and those that a later life of the broker took up.
+    pub(super) kept: u64,
+    pub(super) restored: u64,
+    /// Detached jobs whose strips were damaged and rendered again.
+    pub(super) mended: u64,
     pub(super) virtual_ms: u64,
 }
 
@@ -54,6 +60,9 @@ impl AddAssign for Tally {
         self.incidents += other.incidents;
         self.unlucky_jobs += other.unlucky_jobs;
         self.stale_tiles += other.stale_tiles;
+        self.kept += other.kept;
+        self.restored += other.restored;
+        self.mended += other.mended;
         self.virtual_ms += other.virtual_ms;
     }
 }
@@ -111,6 +120,8 @@ pub(super) enum Event {
     TaskDone(usize, usize, AttemptId),
     /// And how often it was tried.
     Fault(Fault, u32),
+    /// The journal of this life of the broker does the next thing.
+    JournalDue(u64),
 }
 
 pub(super) struct World {
@@ -127,6 +138,7 @@ pub(super) struct World {
     /// What each connection was sent of each job and has not acknowledged: the strip after, and bytes.
     pub(super) under_way: BTreeMap<(usize, JobId), VecDeque<(u32, u64)>>,
     pub(super) told: BTreeMap<(usize, JobId), Duration>,
+    pub(super) journal: Journal,
     pub(super) faults_until: Duration,
     pub(super) check_every: u64,
     pub(super) tally: Tally,
@@ -160,6 +172,7 @@ impl World {
             payloads_ever: 0,
             under_way: BTreeMap::new(),
             told: BTreeMap::new(),
+            journal: Journal::default(),
             faults_until,
             check_every,
             tally,
@@ -183,7 +196,8 @@ impl World {
     /// Until every job has ended, nothing is leased, and nobody is owed anything.
     fn play(&mut self) {
         loop {
-            if self.everybody_is_settled() && self.core.jobs.is_empty() && self.all_credit_is_back() {
+            let is_quiet = self.core.jobs.is_empty() && self.journal.is_idle();
+            if self.everybody_is_settled() && is_quiet && self.all_credit_is_back() {
                 break;
             }
             let late = self.now > self.faults_until + PATIENCE;
@@ -233,15 +247,18 @@ impl World {
             self.say_worker(worker, WorkerSays::Bye);
         }
         let until = self.now + Duration::from_secs(60);
-        while !(self.core.clients.is_empty() && self.core.workers.is_empty()) {
+        while !(self.core.clients.is_empty() && self.core.workers.is_empty() && self.journal.is_idle()) {
             assert!(self.now < until, "peers are left: {}", self.story());
             self.step();
         }
         let core = &self.core;
         core.check_invariants();
-        assert!(core.jobs.is_empty() && core.keys.is_empty() && core.turns.is_empty(), "jobs are left");
+        assert!(core.jobs.is_empty() && core.turns.is_empty(), "jobs are left");
+        assert!(core.keys.values().all(|id| core.kept.jobs.contains_key(id)), "keys of nobody");
         assert_eq!(core.reserved, 0, "bytes are reserved for nobody");
-        assert_eq!(core.timers.len(), 0, "timers are left");
+        assert!(core.timers.len() <= usize::from(core.timers.armed(crate::timers::Timer::Expiry).is_some()), "timers are left");
+        self.check_journal();
+        let core = &self.core;
         assert!(core.fleet.nobody_is_ready(), "workers are left in the fleet");
         assert!(self.payloads.is_empty(), "payloads are left: {:?}", self.payloads.keys());
     }
@@ -304,6 +321,7 @@ impl World {
             Event::AckDue(link, client, job) => self.ack(link, client, job),
             Event::TaskDone(link, worker, attempt) => self.task_done(link, worker, attempt),
             Event::Fault(fault, tries) => self.fault(fault, tries),
+            Event::JournalDue(life) => self.journal_does(life),
         }
     }
 }

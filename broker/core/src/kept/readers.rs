@@ -1,0 +1,278 @@
+//! Clients that follow a detached job: they are sent what is on disk, and what comes there, each at its own pace.
+//!
+//! Invariants, checked by `check_kept`: a reader is a connected client's; it has at most one read under way, and of what it was sent at
+//! most a window, in at most [`MESSAGES_MAX`] messages, is not acknowledged.
+
+use std::{collections::VecDeque, time::Duration};
+
+use fractally_proto::{Ack, Attach, Attached, Done, JobId, Message, Submit};
+
+use super::{Keeping, KeptEnding, Phase, failed};
+use crate::{
+    ClientId, Core, Effect, ReadFault, ReadStrips, ToJournal,
+    job::{Job, MESSAGES_MAX},
+};
+
+/// The largest window of a reader, unless one strip is larger.
+const READER_WINDOW_MAX: u64 = 4 << 20;
+/// Bytes of one read, unless one strip is larger.
+const READ_BYTES_MAX: u64 = 1 << 20;
+/// Strips of one read: a STRIPS message has no more.
+const READ_STRIPS_MAX: u32 = fractally_proto::limits::BAND_STRIPS_MAX;
+/// Jobs that one client follows at once.
+const FOLLOWED_MAX: usize = 64;
+
+/// One client that follows one job.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    window: u64,
+    /// The strip to read next.
+    next: u32,
+    /// Strips acknowledged, from the top.
+    acked: u32,
+    /// Bytes sent and not acknowledged.
+    in_flight: u64,
+    /// The strip after each message that is not acknowledged, and its bytes.
+    messages: VecDeque<(u32, u64)>,
+    /// The read that is under way.
+    ticket: Option<u64>,
+}
+
+impl Keeping {
+    pub(crate) fn is_read_by(&self, job: JobId, client: ClientId) -> bool {
+        self.readers.contains_key(&(job, client))
+    }
+
+    pub(crate) fn readers_of(&self, job: JobId) -> impl Iterator<Item = ClientId> {
+        self.readers.range((job, ClientId(0))..=(job, ClientId(u64::MAX))).map(|((_, client), _)| *client)
+    }
+
+    pub(crate) fn has_reader(&self, job: JobId) -> bool {
+        self.readers_of(job).next().is_some()
+    }
+
+    /// Those that hold strips.
+    pub(super) fn readers_ahead(&self, job: JobId) -> Vec<ClientId> {
+        self.readers_of(job).filter(|&client| self.readers.get(&(job, client)).is_some_and(|reader| reader.next > 0)).collect()
+    }
+
+    /// A client does not follow a job any more. What is being read for it is passed over when it comes.
+    pub(crate) fn unfollow(&mut self, job: JobId, client: ClientId) {
+        if let Some(ticket) = self.readers.remove(&(job, client)).and_then(|reader| reader.ticket) {
+            self.tickets.remove(&ticket);
+        }
+    }
+}
+
+impl Core {
+    /// ATTACH: somebody wants the strips of a detached job.
+    pub(crate) fn on_attach(&mut self, now: Duration, from: ClientId, attach: &Attach, out: &mut Vec<Effect>) {
+        let id = attach.job;
+        let attached = match self.check_attach(from, attach) {
+            Ok(attached) => attached,
+            Err(reason) => return out.push(Effect::ToClient(from, failed(id, &reason))),
+        };
+        out.push(Effect::ToClient(from, Message::Attached(attached)));
+        self.follow(now, id, from, attach.have, attach.window_bytes, out);
+    }
+
+    fn check_attach(&self, from: ClientId, attach: &Attach) -> Result<Attached, String> {
+        let id = attach.job;
+        if let Some(why) = self.kept.damaged.get(&id) {
+            return Err(format!("the broker's record of job {id} is damaged: {why}; submit it again"));
+        }
+        let kept = self.kept.jobs.get(&id).filter(|kept| !matches!(kept.phase, Phase::Arriving(_)));
+        let Some(kept) = kept else {
+            return Err(format!("the broker has no detached job {id}: it never had it, or it was over and is forgotten"));
+        };
+        if let Phase::Over(end) | Phase::Ending(end, _) = &kept.phase
+            && end.ending != KeptEnding::Done
+        {
+            return Err(end.ending.reason().to_owned());
+        }
+        let layout = kept.layout();
+        let largest = Job::strip_bytes_max(&layout);
+        if attach.window_bytes < largest {
+            let window = attach.window_bytes;
+            return Err(format!(
+                "window_bytes: {window}; one strip of this picture can take {largest} bytes, so give at least that"
+            ));
+        }
+        if attach.have > layout.strips() {
+            return Err(format!("have: {} strips; the picture has {}", attach.have, layout.strips()));
+        }
+        if attach.have > 0 && kept.engine.is_some() && attach.engine != kept.engine {
+            let engine = kept.engine.as_deref().unwrap_or_default();
+            return Err(format!("engine: the strips held are not of {engine}, which renders this job; begin anew"));
+        }
+        let follows = self.clients.get(&from).map_or(0, |client| client.follows.len());
+        if follows >= FOLLOWED_MAX && !self.kept.is_read_by(id, from) {
+            return Err(format!("this client follows {follows} jobs, as many as one connection may; connect once more"));
+        }
+        Ok(Attached {
+            job: id,
+            strips: layout.strips(),
+            rows_per_strip: layout.rows_per_strip(),
+            rows: layout.rows_before(kept.have),
+            request: kept.request,
+        })
+    }
+
+    /// SUBMIT of a picture that is there.
+    pub(crate) fn serve_done(&mut self, now: Duration, from: ClientId, id: JobId, submit: &Submit, out: &mut Vec<Effect>) {
+        let Some(Message::Accepted(accepted)) = self.kept.jobs.get(&id).map(|kept| kept.accepted(id)) else { return };
+        out.push(Effect::ToClient(from, Message::Accepted(fractally_proto::Accepted { key: submit.key, ..accepted })));
+        self.follow(now, id, from, submit.have, submit.window_bytes, out);
+    }
+
+    fn follow(&mut self, now: Duration, id: JobId, from: ClientId, have: u32, window_bytes: u64, out: &mut Vec<Effect>) {
+        let Some(kept) = self.kept.jobs.get(&id) else { return };
+        let window = window_bytes.min(READER_WINDOW_MAX.max(Job::strip_bytes_max(&kept.layout())));
+        // One ATTACH takes the place of another.
+        self.kept.unfollow(id, from);
+        let reader = Reader { window, next: have, acked: have, in_flight: 0, messages: VecDeque::new(), ticket: None };
+        self.kept.readers.insert((id, from), reader);
+        if let Some(client) = self.clients.get_mut(&from) {
+            client.follows.insert(id);
+        }
+        self.touch(now, id);
+        self.serve_reader(id, from, out);
+    }
+
+    pub(crate) fn unfollow(&mut self, id: JobId, client: ClientId) {
+        self.kept.unfollow(id, client);
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.follows.remove(&id);
+        }
+    }
+
+    /// The job did not end well: nobody follows it any more. Gives those who did.
+    pub(crate) fn dismiss_readers(&mut self, id: JobId) -> Vec<ClientId> {
+        let readers: Vec<_> = self.kept.readers_of(id).collect();
+        readers.iter().for_each(|&client| self.unfollow(id, client));
+        readers
+    }
+
+    /// There may be more on disk, or the job may be over.
+    pub(crate) fn serve_readers(&mut self, id: JobId, out: &mut Vec<Effect>) {
+        let readers: Vec<_> = self.kept.readers_of(id).collect();
+        readers.into_iter().for_each(|client| self.serve_reader(id, client, out));
+    }
+
+    /// Reads what a reader's window takes, or tells it that it has everything.
+    fn serve_reader(&mut self, id: JobId, client: ClientId, out: &mut Vec<Effect>) {
+        let Some(kept) = self.kept.jobs.get(&id) else { return };
+        let Some(reader) = self.kept.readers.get_mut(&(id, client)) else { return };
+        let layout = kept.layout();
+        if let Phase::Over(end) = &kept.phase
+            && reader.acked == layout.strips()
+        {
+            let totals = end.totals;
+            let done = Message::Done(Done {
+                job: id,
+                engine: kept.engine.clone().unwrap_or_default(),
+                iterations: totals.iterations,
+                compute_ns: totals.compute_ns,
+                elapsed_ms: totals.elapsed_ms,
+                bands: totals.bands,
+                attempts: totals.attempts,
+                workers: totals.workers,
+            });
+            self.unfollow(id, client);
+            return out.push(Effect::ToClient(client, done));
+        }
+        let largest = Job::strip_bytes_max(&layout);
+        let room = reader.window - reader.in_flight;
+        if !kept.is_readable()
+            || reader.ticket.is_some()
+            || reader.next >= kept.have
+            || room < largest
+            || reader.messages.len() >= MESSAGES_MAX
+        {
+            return;
+        }
+        self.kept.tickets_ever += 1;
+        let ticket = self.kept.tickets_ever;
+        reader.ticket = Some(ticket);
+        self.kept.tickets.insert(ticket, (id, client));
+        let (first, strips_max) = (reader.next, READ_STRIPS_MAX.min(kept.have - reader.next));
+        let bytes_max = room.min(READ_BYTES_MAX.max(largest));
+        out.push(Effect::ToJournal(ToJournal::Read { ticket, job: id, first, strips_max, bytes_max }));
+    }
+
+    pub(crate) fn on_read(&mut self, now: Duration, ticket: u64, read: Result<ReadStrips, ReadFault>, out: &mut Vec<Effect>) {
+        let reader = self.kept.tickets.remove(&ticket);
+        let of = reader.and_then(|of| Some((of, self.kept.readers.get_mut(&of)?)));
+        let Some(((id, client), reader)) = of else {
+            if let Ok(read) = read {
+                out.push(Effect::Release(read.payload));
+            }
+            return;
+        };
+        reader.ticket = None;
+        match read {
+            Ok(ReadStrips { first, strips, payload, bytes }) => {
+                let count = u32::try_from(strips.len()).unwrap_or(u32::MAX);
+                reader.next = first + count;
+                reader.in_flight += bytes;
+                reader.messages.push_back((reader.next, bytes));
+                let engine = self.kept.jobs.get(&id).and_then(|kept| kept.engine.clone()).unwrap_or_default();
+                let bytes = 0..usize::try_from(bytes).unwrap_or(usize::MAX);
+                out.push(Effect::Deliver { client, job: id, engine, first, strips, payload, bytes });
+                out.push(Effect::Release(payload));
+                self.serve_reader(id, client, out);
+            }
+            Err(ReadFault::Damaged { strip, what }) => {
+                self.on_damage(now, id, strip, what, out);
+                self.serve_reader(id, client, out);
+            }
+            Err(ReadFault::Failed(why)) => {
+                self.unfollow(id, client);
+                out.push(Effect::ToClient(client, failed(id, &format!("the broker cannot read its journal: {why}"))));
+            }
+        }
+    }
+
+    pub(crate) fn on_reader_ack(&mut self, now: Duration, from: ClientId, ack: Ack, out: &mut Vec<Effect>) {
+        let Some(reader) = self.kept.readers.get_mut(&(ack.job, from)) else { return };
+        if ack.have > reader.next {
+            let what = format!("an ACK of {} strips where {} were delivered", ack.have, reader.next);
+            return self.expel_client(now, from, &what, out);
+        }
+        while let Some(&(end, bytes)) = reader.messages.front().filter(|(end, _)| *end <= ack.have) {
+            debug_assert!(end <= ack.have);
+            reader.messages.pop_front();
+            reader.in_flight -= bytes;
+        }
+        reader.acked = reader.acked.max(ack.have);
+        self.serve_reader(ack.job, from, out);
+    }
+
+    pub(crate) fn check_readers(&self) {
+        for (&(id, client), reader) in &self.kept.readers {
+            let follows = self.clients.get(&client).is_some_and(|client| client.follows.contains(&id));
+            assert!(follows, "job {id}: client {client} does not know that it follows it");
+            let kept = self.kept.jobs.get(&id).expect("what is followed is kept");
+            assert!(reader.in_flight <= reader.window, "job {id}: {} bytes under way to {client}", reader.in_flight);
+            assert!(reader.messages.len() <= MESSAGES_MAX, "job {id}: too many messages under way to {client}");
+            assert_eq!(
+                reader.in_flight,
+                reader.messages.iter().map(|(_, bytes)| bytes).sum::<u64>(),
+                "job {id}: under way to {client}"
+            );
+            assert!(reader.acked <= reader.next, "job {id}: {client} acknowledged more than it was sent");
+            if let Some(ticket) = reader.ticket {
+                assert_eq!(self.kept.tickets.get(&ticket), Some(&(id, client)), "job {id}: the read of {client}");
+            } else {
+                // A reader that waits waits for the disk, or for its own acknowledgement.
+                let largest = Job::strip_bytes_max(&kept.layout());
+                let is_full = reader.window - reader.in_flight < largest || reader.messages.len() >= MESSAGES_MAX;
+                assert!(!kept.is_readable() || reader.next >= kept.have || is_full, "job {id}: {client} is left waiting");
+            }
+        }
+        let under_way = self.kept.readers.values().filter(|reader| reader.ticket.is_some()).count();
+        assert_eq!(under_way, self.kept.tickets.len(), "reads of nobody");
+        let follows: usize = self.clients.values().map(|client| client.follows.len()).sum();
+        assert_eq!(follows, self.kept.readers.len(), "clients follow what they are not sent");
+    }
+}
