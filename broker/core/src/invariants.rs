@@ -10,6 +10,7 @@ use fractally_proto::JobId;
 use crate::{
     Core,
     answers::FAILURES_MAX,
+    bounds::work_of,
     job::{Holder, Job, MESSAGES_MAX, Owner, Probe, bytes_of},
     timers::Timer,
     workers::{Held, What},
@@ -20,6 +21,11 @@ impl Core {
         self.check_leases();
         self.check_jobs();
         self.check_timers();
+        self.shares.check(self.jobs.values().map(|job| {
+            let charges = job.living.values().map(|living| living.charge).sum();
+            (&job.claim, job.wants_workers(), charges)
+        }));
+        self.check_way();
         self.fleet.check(self.workers.iter().map(|(&id, worker)| worker.standing(id)));
         let bounds = [
             ("jobs", self.jobs.len(), self.config.jobs_max),
@@ -28,6 +34,15 @@ impl Core {
         ];
         for (what, held, max) in bounds {
             assert!(held <= max, "{held} {what}, of which {max} may be");
+        }
+        let mut of_accounts = BTreeMap::<&str, (usize, u128)>::new();
+        for job in self.jobs.values() {
+            let (jobs, work) = of_accounts.entry(&job.account).or_default();
+            (*jobs, *work) = (*jobs + 1, *work + work_of(&job.request));
+        }
+        for (account, (jobs, work)) in of_accounts {
+            assert!(jobs <= self.config.jobs_per_account_max, "{jobs} jobs of {account}");
+            assert!(work <= self.config.work_per_account_max, "work {work} of {account}");
         }
     }
 
@@ -55,7 +70,7 @@ impl Core {
             }
             let holders = job.leased.values().flat_map(|leased| &leased.holders).map(|holder| holder.attempt);
             let held: BTreeSet<_> = holders.collect();
-            assert!(job.leased_at.keys().eq(&held), "job {id}: living tries {:?}, held {held:?}", job.leased_at);
+            assert!(job.living.keys().eq(&held), "job {id}: living tries {:?}, held {held:?}", job.living);
             if let Probe::Leased(worker, attempt) = job.probe {
                 assert_eq!(living.remove(&(id, attempt)), Some((worker, What::Probe)), "job {id}: the probe's worker");
             }
@@ -67,15 +82,12 @@ impl Core {
         assert_eq!(self.reserved, self.jobs.values().map(|job| job.reserved).sum::<u64>(), "reserved over all jobs");
         let keys: BTreeMap<_, _> = self.jobs.iter().map(|(&id, job)| (job.key, id)).collect();
         assert_eq!(self.keys, keys, "keys of jobs");
-        let turns: BTreeSet<_> = self.jobs.values().filter_map(|job| job.turn).collect();
-        assert_eq!(self.turns, turns, "jobs that want workers");
         let mut payloads = BTreeSet::new();
         let mut exempt = 0;
         for (&id, job) in &self.jobs {
             check_strips(id, job);
             self.check_bytes(id, job);
             self.check_owner(id, job);
-            assert_eq!(job.turn.is_some(), job.wants_workers(), "job {id}: wants workers");
             assert!(job.waiting.values().all(|work| work.failed_on.len() < FAILURES_MAX), "job {id}: a band failed too often");
             for tile in job.arrived.values() {
                 assert!(payloads.insert(tile.payload), "payload {} is held twice", tile.payload);

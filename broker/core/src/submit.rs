@@ -23,7 +23,7 @@ impl Core {
         let known = self.keys.get(&submit.key).copied().filter(|_| !sabotage!(DuplicateKeyMakesAJob));
         let checked = match known {
             Some(id) => self.check_known(id, submit).map(|()| id),
-            None => self.check_new(submit).map(|()| self.next_job()),
+            None => self.check_new(from, submit).map(|()| self.next_job()),
         };
         let id = match checked {
             Ok(id) => id,
@@ -44,7 +44,7 @@ impl Core {
         self.attach(now, id, from, submit, out);
     }
 
-    fn check_new(&self, submit: &Submit) -> Result<(), Refusal> {
+    fn check_new(&self, from: ClientId, submit: &Submit) -> Result<(), Refusal> {
         submit.request.validate(&self.config.limits)?;
         check_resume(submit)?;
         let strips = Layout::of(&submit.request).strips();
@@ -56,11 +56,8 @@ impl Core {
             let message = "the broker is about to stop and takes no new jobs; try again later, or another broker".to_owned();
             return Err(Refusal::new(RefusalCode::Closing, "jobs", message));
         }
-        if self.jobs.len() >= self.config.jobs_max {
-            let message = format!("{} jobs are in hand, as many as may be; try again later", self.jobs.len());
-            return Err(Refusal::new(RefusalCode::Busy, "jobs", message));
-        }
-        Ok(())
+        let account = self.clients.get(&from).map_or("", |client| &client.account);
+        self.check_room(account, &submit.request)
     }
 
     fn check_known(&self, id: JobId, submit: &Submit) -> Result<(), Refusal> {
@@ -102,6 +99,7 @@ impl Core {
         let (start, request) = (submit.have, submit.request);
         let rest = Band { first: start, strips: layout.strips() - start };
         let reorder_bytes = self.config.reorder_bytes(self.fleet.threads());
+        let claim = self.shares.join(submit.priority, &account, self.config.weight(&account), id);
         let job = Job {
             key: submit.key,
             account,
@@ -124,9 +122,8 @@ impl Core {
             owner: Owner::Adrift(now),
             probe: first_probe(&request, rest),
             cost: CostModel::new(&request),
-            service: 0,
-            turn: None,
-            leased_at: BTreeMap::new(),
+            claim,
+            living: BTreeMap::new(),
             story: Story::default(),
             totals: Totals::default(),
             pace: Pace::default(),

@@ -239,7 +239,7 @@ impl World {
         }
         let core = &self.core;
         core.check_invariants();
-        assert!(core.jobs.is_empty() && core.keys.is_empty() && core.turns.is_empty(), "jobs are left");
+        assert!(core.jobs.is_empty() && core.keys.is_empty() && core.shares.nobody_waits(), "jobs are left");
         assert_eq!(core.reserved, 0, "bytes are reserved for nobody");
         assert_eq!(core.timers.len(), 0, "timers are left");
         assert!(core.fleet.nobody_is_ready(), "workers are left in the fleet");
