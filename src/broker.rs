@@ -76,6 +76,7 @@ fn bounds(args: &BrokerArgs) -> JournalBounds {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "here time enters as an argument")]
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

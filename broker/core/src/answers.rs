@@ -11,6 +11,7 @@ use crate::{
     Core, Effect, Ending, Note, PayloadId, Why, WorkerId,
     fleet::speed_after,
     job::{Holder, Work, bytes_of},
+    shares::Spent,
     workers::{Held, What},
 };
 
@@ -104,6 +105,7 @@ impl Core {
         if !is_mirror {
             self.learn_speed(from, units, iterations, tile.compute_ns);
         }
+        self.settle(now, id, tile.attempt, Spent::Computed(tile.compute_ns));
         let took = self.tell_try(now, id, tile.attempt, band, TryEnd::Delivered, String::new());
         out.push(Effect::Note(Note::BandRendered { job: id, band, worker: from, attempt: tile.attempt, took }));
         let also = self.change(id, |job| {
@@ -121,6 +123,7 @@ impl Core {
             if !is_mirror {
                 self.outrun(now, worker, attempt, units);
             }
+            self.settle(now, id, attempt, Spent::InVain);
             self.tell_try(now, id, attempt, band, TryEnd::Withdrawn, "another try was sooner".to_owned());
             if !sabotage!(LoserNotWithdrawn) {
                 self.withdraw(worker, attempt, out);
@@ -164,6 +167,7 @@ impl Core {
             None => self.expel_worker(now, from, "SAMPLES for an attempt that it does not hold", out),
             Some(held) if held.fenced => {}
             Some(Held { what: What::Probe, job, .. }) => {
+                self.settle_probe(job, samples.compute_ns);
                 self.change(job, |job| job.cost.learn_from_probe(rows));
                 self.probe_over(job);
                 self.touch(now, job);
@@ -205,7 +209,8 @@ impl Core {
         if blamed {
             self.count_failure(now, worker, id, band, out);
         }
-        let end = if blamed { TryEnd::Failed } else { TryEnd::GivenBack };
+        let (end, spent) = if blamed { (TryEnd::Failed, Spent::InVain) } else { (TryEnd::GivenBack, Spent::Undone) };
+        self.settle(now, id, attempt, spent);
         let told = if why == Why::GivenBack { String::new() } else { why.to_string() };
         self.tell_try(now, id, attempt, band, end, told);
         let work = self.change(id, |job| {

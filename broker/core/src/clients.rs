@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The account of clients that name none.
-const ANONYMOUS: &str = "anonymous";
+pub(crate) const ANONYMOUS: &str = "anonymous";
 
 /// One connected client.
 #[derive(Debug)]
@@ -79,6 +79,7 @@ impl Core {
             let message = format!("{} clients are connected, as many as may be; try again later", self.clients.len());
             return Err((ErrorCode::Full, message));
         }
+        self.check_connections(&account)?;
         Ok((hello.agent, account))
     }
 
@@ -236,9 +237,7 @@ impl Core {
         if self.jobs.is_empty() {
             self.timers.disarm(Timer::Late);
         }
-        if let Some(turn) = job.turn {
-            self.turns.remove(&turn);
-        }
+        self.shares.leave(&job.claim);
         if !sabotage!(EndedJobsLeasesForgotten) {
             let holders = job.leased.values().flat_map(|leased| &leased.holders);
             holders.for_each(|holder| self.withdraw(holder.worker, holder.attempt, out));

@@ -1,8 +1,13 @@
 //! What the shell may choose: times and bounds.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use fractally_proto::{Epoch, Limits, Message, Welcome};
+
+/// The largest weight of an account.
+pub const WEIGHT_MAX: u32 = 1000;
+/// Pixels times iteration limit of the largest request that may be. An account may have four, so that another account's jobs are let in beside.
+const WORK_OF_THE_LARGEST: u128 = 1_000_000_000_000_000_000;
 
 /// Times and bounds of one broker.
 #[derive(Clone, Debug)]
@@ -27,8 +32,18 @@ pub struct Config {
     pub client_grace: Duration,
     /// The least time between two PROGRESS messages of one job.
     pub progress_every: Duration,
+    /// Accounts whose share is not 1, and what it is, from 1 to [`WEIGHT_MAX`].
+    pub weights: BTreeMap<String, u32>,
     /// Jobs at once; one more is refused as busy.
     pub jobs_max: usize,
+    /// The same for each account.
+    pub jobs_per_account_max: usize,
+    /// Pixels times iteration limit of all jobs at once; a job with which it would be more is refused as busy.
+    pub work_max: u128,
+    /// The same for each account.
+    pub work_per_account_max: u128,
+    /// Clients at once of each account that is named; one more is sent away.
+    pub connections_per_account_max: usize,
     /// Clients at once; one more is sent away.
     pub clients_max: usize,
     /// Workers at once; one more is sent away.
@@ -79,7 +94,12 @@ impl Config {
             lease: Duration::from_secs(10),
             client_grace: Duration::from_secs(30),
             progress_every: Duration::from_millis(250),
+            weights: BTreeMap::new(),
             jobs_max: 256,
+            jobs_per_account_max: 64,
+            work_max: 16 * WORK_OF_THE_LARGEST,
+            work_per_account_max: 4 * WORK_OF_THE_LARGEST,
+            connections_per_account_max: 256,
             clients_max: 1024,
             workers_max: 4096,
             reorder_bytes_max: 64 << 20,
@@ -94,6 +114,11 @@ impl Config {
     pub(crate) fn reorder_bytes(&self, threads: u64) -> u64 {
         let grown = self.reorder_bytes_per_thread.saturating_mul(threads).min(self.held_bytes_max);
         self.reorder_bytes_max.max(grown)
+    }
+
+    /// What an account gets where others get 1.
+    pub(crate) fn weight(&self, account: &str) -> u32 {
+        self.weights.get(account).map_or(1, |&weight| weight.clamp(1, WEIGHT_MAX))
     }
 
     /// Where the numbers of this life's jobs and attempts start.

@@ -15,7 +15,7 @@ const PROBE_ABOVE_WORK: u64 = 4_000_000_000;
 /// One pixel in so many is sampled: 0.4 % of the work.
 const PROBE_ONE_IN: u64 = 256;
 /// Milliseconds that a probe may take.
-const PROBE_BUDGET_MS: u32 = 50;
+pub(crate) const PROBE_BUDGET_MS: u32 = 50;
 /// Iterations a pixel as long as nothing is known.
 const GUESS_ITERATIONS: f64 = 32.0;
 

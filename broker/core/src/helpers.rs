@@ -15,6 +15,7 @@ use crate::{
     Core, Effect, WorkerId,
     fleet::speed_after,
     job::{Holder, Job, Leased},
+    schedule::To,
     timers::Timer,
 };
 
@@ -114,7 +115,7 @@ impl Core {
         Some(begun.saturating_add(patience))
     }
 
-    fn recall(&mut self, Holder { worker, attempt }: Holder, out: &mut Vec<Effect>) {
+    pub(crate) fn recall(&mut self, Holder { worker, attempt }: Holder, out: &mut Vec<Effect>) {
         if let Some(held) = self.workers.get_mut(&worker).and_then(|worker| worker.leases.get_mut(&attempt)) {
             held.recalled = true;
             out.push(Effect::ToWorker(worker, Message::Withdraw(Withdraw { attempt, if_waiting: true })));
@@ -123,11 +124,13 @@ impl Core {
 
     fn back_up(&mut self, now: Duration, id: JobId, worker: WorkerId, band: Band, out: &mut Vec<Effect>) {
         let attempt = self.next_attempt();
-        self.change(id, |job| {
-            job.serve(band, None);
+        let Some(class) = self.change(id, |job| {
             job.back_up(band, Holder { worker, attempt });
-        });
-        self.hold(now, worker, id, (attempt, band.into()), None, out);
+            job.priority
+        }) else {
+            return;
+        };
+        self.hold(now, To { worker, class }, id, (attempt, band.into()), None, out);
     }
 
     /// Another was sooner with a band of so many units: so this worker is not as fast as it was thought to be.

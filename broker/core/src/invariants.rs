@@ -10,6 +10,7 @@ use fractally_proto::JobId;
 use crate::{
     Core,
     answers::FAILURES_MAX,
+    bounds::work_of,
     job::{Holder, Job, MESSAGES_MAX, Owner, Probe, bytes_of},
     timers::Timer,
     workers::{Held, What},
@@ -21,14 +22,30 @@ impl Core {
         self.check_jobs();
         self.check_timers();
         self.check_kept();
+        self.shares.check(self.jobs.values().map(|job| {
+            let charges = job.living.values().map(|living| living.charge).sum();
+            (&job.claim, job.wants_workers(), charges)
+        }));
+        self.check_way();
         self.fleet.check(self.workers.iter().map(|(&id, worker)| worker.standing(id)));
+        // Detached jobs that were found on disk, or are mended, are jobs whatever the bounds.
+        let attached = || self.jobs.values().filter(|job| !job.is_kept());
         let bounds = [
-            ("jobs", self.jobs.len(), self.config.jobs_max),
+            ("jobs", attached().count(), self.config.jobs_max),
             ("clients", self.clients.len(), self.config.clients_max),
             ("workers", self.workers.len(), self.config.workers_max),
         ];
         for (what, held, max) in bounds {
             assert!(held <= max, "{held} {what}, of which {max} may be");
+        }
+        let mut of_accounts = BTreeMap::<&str, (usize, u128)>::new();
+        for job in attached() {
+            let (jobs, work) = of_accounts.entry(&job.account).or_default();
+            (*jobs, *work) = (*jobs + 1, *work + work_of(&job.request));
+        }
+        for (account, (jobs, work)) in of_accounts {
+            assert!(jobs <= self.config.jobs_per_account_max, "{jobs} jobs of {account}");
+            assert!(work <= self.config.work_per_account_max, "work {work} of {account}");
         }
     }
 
@@ -56,7 +73,7 @@ impl Core {
             }
             let holders = job.leased.values().flat_map(|leased| &leased.holders).map(|holder| holder.attempt);
             let held: BTreeSet<_> = holders.collect();
-            assert!(job.leased_at.keys().eq(&held), "job {id}: living tries {:?}, held {held:?}", job.leased_at);
+            assert!(job.living.keys().eq(&held), "job {id}: living tries {:?}, held {held:?}", job.living);
             if let Probe::Leased(worker, attempt) = job.probe {
                 assert_eq!(living.remove(&(id, attempt)), Some((worker, What::Probe)), "job {id}: the probe's worker");
             }
@@ -69,15 +86,12 @@ impl Core {
         let attached = self.jobs.iter().filter(|(_, job)| !job.is_kept()).map(|(&id, job)| (job.key, id));
         let keys: BTreeMap<_, _> = attached.chain(self.kept.keys()).collect();
         assert_eq!(self.keys, keys, "keys of jobs");
-        let turns: BTreeSet<_> = self.jobs.values().filter_map(|job| job.turn).collect();
-        assert_eq!(self.turns, turns, "jobs that want workers");
         let mut payloads = BTreeSet::new();
         let mut exempt = 0;
         for (&id, job) in &self.jobs {
             check_strips(id, job);
             self.check_bytes(id, job);
             self.check_owner(id, job);
-            assert_eq!(job.turn.is_some(), job.wants_workers(), "job {id}: wants workers");
             assert!(job.waiting.values().all(|work| work.failed_on.len() < FAILURES_MAX), "job {id}: a band failed too often");
             for tile in job.arrived.values() {
                 assert!(payloads.insert(tile.payload), "payload {} is held twice", tile.payload);

@@ -15,14 +15,12 @@ use std::{
     time::Duration,
 };
 
-use fractally_proto::{AttemptId, Band, Grid, JobId, JobKey, Layout, Priority, Progress, Request, StripMeta};
+use fractally_proto::{AttemptId, Band, Grid, JobKey, Layout, Priority, Progress, Request, StripMeta};
 
-use crate::{ClientId, Core, PayloadId, WorkerId, cost::CostModel, story::Story};
+use crate::{ClientId, PayloadId, WorkerId, cost::CostModel, shares::Claim, story::Story};
 
 /// Unacknowledged STRIPS messages that a client has at the most.
 pub(crate) const MESSAGES_MAX: usize = 64;
-/// Units of work in one unit of service.
-const UNITS_PER_SERVICE: f64 = 1024.0;
 /// The largest window that a client gets, unless one strip is larger.
 const WINDOW_MAX: u64 = 16 << 20;
 
@@ -61,12 +59,10 @@ pub(crate) struct Job {
     pub(crate) owner: Owner,
     pub(crate) probe: Probe,
     pub(crate) cost: CostModel,
-    /// Predicted work leased so far, the measure of fairness. What others got while this job wanted nothing counts as got.
-    pub(crate) service: u64,
-    /// Its place among the jobs that want workers, while it wants any.
-    pub(crate) turn: Option<Turn>,
-    /// When each living try was leased, and to whom by name.
-    pub(crate) leased_at: BTreeMap<AttemptId, (Duration, String)>,
+    /// What it has had of the grid, and its turn.
+    pub(crate) claim: Claim,
+    /// Every try under way.
+    pub(crate) living: BTreeMap<AttemptId, Living>,
     pub(crate) story: Story,
     pub(crate) totals: Totals,
     pub(crate) pace: Pace,
@@ -136,12 +132,15 @@ pub(crate) enum Probe {
     Over,
 }
 
-/// Who is served next: the smallest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Turn {
-    pub(crate) priority: Priority,
-    pub(crate) service: u64,
-    pub(crate) job: JobId,
+/// One try under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Living {
+    pub(crate) leased: Duration,
+    pub(crate) worker: WorkerId,
+    /// What its worker calls itself.
+    pub(crate) name: String,
+    /// What the job was charged for it, µs of a thread; nothing once that is settled.
+    pub(crate) charge: u64,
 }
 
 #[derive(Debug, Default)]
@@ -324,12 +323,6 @@ impl Job {
         }
     }
 
-    /// Counts work that is leased.
-    pub(crate) fn serve(&mut self, band: Band, mirror: Option<Band>) {
-        let service = crate::whole(self.cost_of(band, mirror) / UNITS_PER_SERVICE).max(1);
-        self.service = self.service.saturating_add(service);
-    }
-
     /// uncut or waiting -> leased
     pub(crate) fn lease(&mut self, work: Work, holder: Holder) {
         let band = work.band;
@@ -490,25 +483,5 @@ impl Job {
         if untouched && !matches!(self.probe, Probe::Leased(..)) {
             self.engine = None;
         }
-    }
-}
-
-impl Core {
-    /// Puts a job at its place among those that want workers, or takes it away, after anything about it changed.
-    pub(crate) fn retake_turn(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let wants = job.wants_workers();
-        if wants && job.turn.is_none() {
-            // Neither first for a long time, nor last.
-            job.service = job.service.max(self.levels.get(&job.priority).copied().unwrap_or(0));
-        }
-        let turn = wants.then_some(Turn { priority: job.priority, service: job.service, job: id });
-        if turn == job.turn {
-            return;
-        }
-        if let Some(old) = std::mem::replace(&mut job.turn, turn) {
-            self.turns.remove(&old);
-        }
-        self.turns.extend(turn);
     }
 }

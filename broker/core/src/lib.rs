@@ -13,14 +13,15 @@
 //!                               waiting
 //! ```
 //!
-//! Read next: `job` (the strips of one job and the invariants they keep), `schedule` (who gets which band), `helpers` (what idle
-//! workers take over from busy ones), `answers` (what workers send back, and blame), `submit` and `clients` (a job's life as its client sees it),
+//! Read next: `job` (the strips of one job and the invariants they keep), `schedule` (who gets which band), `shares` (whose turn it is),
+//! `way` (what busy workers give back for better jobs), `helpers` (what idle ones take over), `bounds` (what one account may have), `answers` (what workers send back, and blame), `submit` and `clients` (a job's life as its client sees it),
 //! `cost` (how long a band will take), `invariants` (what must hold after every event).
 
 #[macro_use]
 mod sabotage;
 
 mod answers;
+mod bounds;
 mod clients;
 mod conduct;
 mod config;
@@ -36,33 +37,37 @@ mod kept;
 #[cfg(test)]
 mod laws;
 mod schedule;
+mod shares;
 #[cfg(test)]
 mod sim;
 mod status;
 mod story;
 mod submit;
 mod timers;
+mod way;
 mod workers;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
-pub use config::{Config, JournalBounds};
+pub use config::{Config, JournalBounds, WEIGHT_MAX};
 pub use effect::{Effect, Ending, Note, Why};
 pub use event::{ClientId, ClientSays, PayloadId, WorkerId, WorkerSays};
-use fractally_proto::{ErrorCode, ErrorReport, JobId, JobKey, JobReport, Message, Priority, Status};
+use fractally_proto::{ErrorCode, ErrorReport, JobId, JobKey, JobReport, Message, Status};
 pub use journal::{FromJournal, KeptEnd, KeptEnding, KeptJob, KeptTotals, ReadFault, ReadStrips, Restored, ToJournal};
 
 use crate::{
     clients::Client,
     conduct::Absent,
     fleet::Fleet,
-    job::{Job, Owner, Turn},
+    job::{Job, Owner},
     kept::Keeping,
+    shares::Shares,
     story::Archive,
     timers::{Timer, Timers},
+    way::Way,
     workers::Worker,
 };
 
@@ -84,10 +89,10 @@ pub struct Core {
     keys: BTreeMap<JobKey, JobId>,
     /// Detached jobs.
     kept: Keeping,
-    /// Jobs that want workers, the next to be served first.
-    turns: BTreeSet<Turn>,
-    /// The most service that a job of each class had when its turn came: where a job starts, and one that stood still goes on.
-    levels: BTreeMap<Priority, u64>,
+    /// Who is served next.
+    shares: Shares,
+    /// Bands that better jobs can ask back.
+    way: Way,
     /// Bytes reserved over all jobs.
     reserved: u64,
     timers: Timers,
@@ -116,8 +121,8 @@ impl Core {
             jobs: BTreeMap::new(),
             keys: BTreeMap::new(),
             kept: Keeping::default(),
-            turns: BTreeSet::new(),
-            levels: BTreeMap::new(),
+            shares: Shares::default(),
+            way: Way::default(),
             reserved: 0,
             timers: Timers::default(),
             blameless_until: Duration::ZERO,

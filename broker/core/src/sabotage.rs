@@ -74,6 +74,16 @@ mod bugs {
         LoserNotWithdrawn,
         /// A tile with a strip missing is taken.
         TileNotChecked,
+        /// What was charged for a band that was handed back stays charged.
+        ChargeOfUndoneKept,
+        /// What a job spent is charged to its account twice.
+        AccountPaysTwice,
+        /// An account keeps its turn when it has had it.
+        AccountNotMoved,
+        /// One account may have as many jobs as all together.
+        AccountsNotBounded,
+        /// A band that waits is asked back again and again.
+        AskedTwice,
     }
 
     thread_local! {

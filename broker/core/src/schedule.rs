@@ -1,18 +1,19 @@
-//! Who gets which band: the next job by class and service, its lowest band, the least loaded worker that may take it.
+//! Who gets which band: the next job as `shares` has them, its lowest band, the least loaded worker that may take it.
 //!
 //! Cost: nothing while no worker has credit or no job wants one. A lease costs a few look-ups in ordered maps, whatever the number of
 //! workers and jobs. Only jobs that want workers and find none (their engine is not connected, or all are at the bound of held bytes)
 //! are passed over one by one, `jobs_max` at the most.
 
-use std::{ops::Bound, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
-use fractally_proto::{AttemptId, Band, Encoding, Grid, JobId, Lease, LeaseKind, Message, MirrorBand};
+use fractally_proto::{AttemptId, Band, Encoding, Grid, JobId, Lease, LeaseKind, Message, MirrorBand, Priority};
 
 use crate::{
     Core, Effect, Note, WorkerId,
     cost::probe_of,
     fleet::Crew,
-    job::{Holder, Job, Probe, Work},
+    job::{Holder, Job, Living, Probe, Work},
+    shares::Next,
     timers::Timer,
     workers::{Held, What},
 };
@@ -30,6 +31,13 @@ const BAND_NS_MIN_PER_THREAD: f64 = 50e3;
 /// No band is larger, nanoseconds.
 const BAND_NS_MAX: f64 = 1e9;
 
+/// Who gets a lease, and before which others its worker takes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct To {
+    pub(crate) worker: WorkerId,
+    pub(crate) class: Priority,
+}
+
 /// The next thing to lease.
 enum Pick {
     Probe(Grid),
@@ -42,21 +50,39 @@ enum Pick {
 impl Core {
     /// Leases until nobody has credit or no job can use it.
     pub(crate) fn assign(&mut self, now: Duration, out: &mut Vec<Effect>) {
-        let mut after = Bound::Unbounded;
+        // Each is looked at once: what is leased meanwhile does not make them able.
+        let mut unable = BTreeSet::new();
         while !self.fleet.nobody_is_ready() {
-            let Some(&turn) = self.turns.range((after, Bound::Unbounded)).next() else { return self.help(now, out) };
-            let pick = self.pick(turn.job);
-            if pick.is_some() {
-                let level = self.levels.entry(turn.priority).or_default();
-                *level = turn.service.max(*level);
+            let Some((next, worker, pick)) = self.next_pick(now, &mut unable) else {
+                self.help(now, out);
+                break;
+            };
+            if let Some(job) = self.jobs.get(&next.job) {
+                self.shares.serve(now, next, &job.claim);
             }
+            // In its worker's queue it would otherwise be passed for as long as there are better ones.
+            let class = if next.by_right { Priority::Interactive } else { next.class };
+            let to = To { worker, class };
             match pick {
-                Some((worker, Pick::Probe(grid))) => self.lease_probe(now, turn.job, worker, grid, out),
-                Some((worker, Pick::Again(work))) => self.lease_again(now, turn.job, worker, work, out),
-                Some((worker, Pick::Cut(band, mirror))) => self.lease_cut(now, turn.job, worker, (band, mirror), out),
-                None => after = Bound::Excluded(turn),
+                Pick::Probe(grid) => self.lease_probe(now, next.job, to, grid, out),
+                Pick::Again(work) => self.lease_again(now, next.job, to, work, out),
+                Pick::Cut(band, mirror) => self.lease_cut(now, next.job, to, (band, mirror), out),
             }
         }
+        self.make_way(out);
+    }
+
+    fn next_pick(&self, now: Duration, unable: &mut BTreeSet<JobId>) -> Option<(Next, WorkerId, Pick)> {
+        for next in self.shares.order(now) {
+            if unable.contains(&next.job) {
+                continue;
+            }
+            match self.pick(next.job) {
+                Some((worker, pick)) => return Some((next, worker, pick)),
+                None => unable.insert(next.job),
+            };
+        }
+        None
     }
 
     fn pick(&self, id: JobId) -> Option<(WorkerId, Pick)> {
@@ -107,82 +133,90 @@ impl Core {
         if others { None } else { self.fleet.idlest(engine, encoding, |_| true) }
     }
 
-    fn lease_again(&mut self, now: Duration, id: JobId, worker: WorkerId, work: Work, out: &mut Vec<Effect>) {
+    fn lease_again(&mut self, now: Duration, id: JobId, to: To, work: Work, out: &mut Vec<Effect>) {
         let band = work.band;
         let attempt = self.next_attempt();
-        self.change(id, |job| {
-            job.serve(band, None);
-            job.lease(work, Holder { worker, attempt });
-        });
-        self.hold(now, worker, id, (attempt, band.into()), None, out);
+        self.change(id, |job| job.lease(work, Holder { worker: to.worker, attempt }));
+        self.hold(now, to, id, (attempt, band.into()), None, out);
     }
 
     /// Each of the two is a lease of its own in all that follows; only their work and their credit are shared.
-    fn lease_cut(
-        &mut self,
-        now: Duration,
-        id: JobId,
-        worker: WorkerId,
-        (band, mirror): (Band, Option<Band>),
-        out: &mut Vec<Effect>,
-    ) {
+    fn lease_cut(&mut self, now: Duration, id: JobId, to: To, (band, mirror): (Band, Option<Band>), out: &mut Vec<Effect>) {
         let attempt = self.next_attempt();
         let mirror_band = mirror.map(|mirror| {
             let attempt = self.next_attempt();
             MirrorBand { attempt, first: mirror.first, strips: mirror.strips }
         });
         self.change(id, |job| {
-            job.serve(band, mirror);
+            let worker = to.worker;
             job.take_cut(band, mirror);
             job.lease(Work::new(band), Holder { worker, attempt });
             if let Some(mirror) = mirror_band.filter(|_| !sabotage!(MirrorNotLeased)) {
                 job.lease(Work::new(mirror.band()), Holder { worker, attempt: mirror.attempt });
             }
         });
-        self.hold(now, worker, id, (attempt, band.into()), mirror_band, out);
+        self.hold(now, to, id, (attempt, band.into()), mirror_band, out);
     }
 
-    fn lease_probe(&mut self, now: Duration, id: JobId, worker: WorkerId, grid: Grid, out: &mut Vec<Effect>) {
+    fn lease_probe(&mut self, now: Duration, id: JobId, to: To, grid: Grid, out: &mut Vec<Effect>) {
         let attempt = self.next_attempt();
-        self.change(id, |job| job.probe = Probe::Leased(worker, attempt));
-        self.hold(now, worker, id, (attempt, LeaseKind::Probe(grid)), None, out);
+        self.change(id, |job| job.probe = Probe::Leased(to.worker, attempt));
+        self.hold(now, to, id, (attempt, LeaseKind::Probe(grid)), None, out);
     }
 
     /// A worker holds something from now on.
     pub(crate) fn hold(
         &mut self,
         now: Duration,
-        to: WorkerId,
+        To { worker: to, class }: To,
         id: JobId,
         (attempt, kind): (AttemptId, LeaseKind),
         mirror: Option<MirrorBand>,
         out: &mut Vec<Effect>,
     ) {
-        let worker = self.workers.get_mut(&to).expect("a worker with credit is connected");
+        let kind_of_worker = self.workers.get(&to).expect("a worker with credit is connected").kind;
         let job = self.jobs.get_mut(&id).expect("a job that wants workers lives");
         if job.engine.is_none() {
-            job.engine = Some(self.fleet.engine(worker.kind).to_owned());
+            job.engine = Some(self.fleet.engine(kind_of_worker).to_owned());
         }
-        let held = Held::new(id, kind.into(), job.priority, now);
+        let held = Held::new(id, kind.into(), class, now);
         let bands = [(attempt, held.what)].into_iter().chain(mirror.map(|mirror| (mirror.attempt, What::Band(mirror.band()))));
-        for (attempt, what) in bands {
-            if let What::Band(band) = what {
-                let is_backup = job.leased.get(&band.first).is_some_and(|leased| leased.holders.len() > 1);
-                job.leased_at.insert(attempt, (now, worker.about.name.clone()));
-                out.push(Effect::Note(Note::BandLeased { job: id, band, worker: to, attempt, is_backup }));
-            }
+        for (leased_as, what) in bands {
+            self.tell_leased(now, id, to, (leased_as, what, leased_as != attempt), out);
         }
+        let worker = self.workers.get_mut(&to).expect("as above");
+        let job = self.jobs.get(&id).expect("as above");
         worker.leases.insert(attempt, held);
         if let Some(mirror) = mirror {
             worker.leases.insert(mirror.attempt, Held { what: What::Band(mirror.band()), mirror_of: Some(attempt), ..held });
         }
         let lease_ms = u32::try_from(self.config.lease.as_millis()).unwrap_or(u32::MAX);
-        let lease = Lease { job: id, attempt, priority: job.priority, lease_ms, kind, mirror, request: job.request };
+        let lease = Lease { job: id, attempt, priority: class, lease_ms, kind, mirror, request: job.request };
         out.push(Effect::ToWorker(to, Message::Lease(lease)));
         worker.mark_begun(now);
+        self.way.note(to, worker, attempt);
         worker.rank(to, &mut self.fleet);
         self.timers.arm(Timer::Worker(to), now.saturating_add(self.config.lease));
         self.touch(now, id);
+    }
+
+    /// Writes a band down as under way, and charges its job for it.
+    fn tell_leased(
+        &mut self,
+        now: Duration,
+        id: JobId,
+        to: WorkerId,
+        (attempt, what, is_mirror): (AttemptId, What, bool),
+        out: &mut Vec<Effect>,
+    ) {
+        let (What::Band(band), Some(job), Some(worker)) = (what, self.jobs.get(&id), self.workers.get(&to)) else { return };
+        let name = worker.about.name.clone();
+        let charge = self.price(job, worker, band, is_mirror);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let is_backup = job.leased.get(&band.first).is_some_and(|leased| leased.holders.len() > 1);
+        job.living.insert(attempt, Living { leased: now, worker: to, name, charge });
+        self.shares.charge(&mut job.claim, charge);
+        out.push(Effect::Note(Note::BandLeased { job: id, band, worker: to, attempt, is_backup }));
     }
 
     /// Never used twice in this life; another life has another epoch.

@@ -7,7 +7,12 @@ use std::{collections::VecDeque, time::Duration};
 
 use fractally_proto::{AttemptId, Band, JobId, JobStory, TryEnd, TryStory};
 
-use crate::{Core, job::Job, millis};
+use crate::{
+    Core,
+    job::{Job, Living},
+    millis,
+    shares::Spent,
+};
 
 const TRIES_MAX: usize = 256;
 const FAILURES_MAX: usize = 128;
@@ -56,8 +61,8 @@ impl Core {
         end: TryEnd,
         why: String,
     ) -> Duration {
-        let told = self.jobs.get_mut(&id).and_then(|job| Some((job.leased_at.remove(&attempt)?, job)));
-        let Some(((leased, worker), job)) = told else { return Duration::ZERO };
+        let told = self.jobs.get_mut(&id).and_then(|job| Some((job.living.remove(&attempt)?, job)));
+        let Some((Living { leased, name: worker, .. }, job)) = told else { return Duration::ZERO };
         let (leased_ms, lasted_us) = told_times(job.accepted_at, leased, now);
         job.story.tell(TryStory { attempt, first, strips, worker, leased_ms, lasted_us, end, why });
         now.saturating_sub(leased)
@@ -68,6 +73,7 @@ impl Core {
         let Some(job) = self.jobs.get(&id) else { return };
         let tries = job.leased.values().flat_map(|leased| leased.holders.iter().map(|holder| (*holder, leased.work.band)));
         for (holder, band) in tries.collect::<Vec<_>>() {
+            self.settle(now, id, holder.attempt, Spent::InVain);
             self.tell_try(now, id, holder.attempt, band, TryEnd::Withdrawn, "the job ended".to_owned());
         }
     }
@@ -93,12 +99,12 @@ impl Core {
 fn story_of(now: Duration, id: JobId, job: &Job, ended: String) -> JobStory {
     let running = job.leased.values().flat_map(|leased| leased.holders.iter().map(|holder| (leased.work.band, holder.attempt)));
     let running = running.filter_map(|(Band { first, strips }, attempt)| {
-        let (leased, worker) = job.leased_at.get(&attempt)?.clone();
+        let Living { leased, name: worker, .. } = job.living.get(&attempt)?.clone();
         let (leased_ms, lasted_us) = told_times(job.accepted_at, leased, now);
         Some(TryStory { attempt, first, strips, worker, leased_ms, lasted_us, end: TryEnd::Running, why: String::new() })
     });
     let running: Vec<_> = running.take(RUNNING_MAX).collect();
-    let untold = job.leased_at.len().saturating_sub(running.len()) as u64;
+    let untold = job.living.len().saturating_sub(running.len()) as u64;
     let mut tries: Vec<_> = job.story.tries().cloned().chain(running).collect();
     tries.sort_by_key(|tried| (tried.first, tried.attempt));
     JobStory {

@@ -44,7 +44,7 @@ impl Core {
         }
         let checked = match known {
             Some(id) => self.check_known(id, submit).map(|()| id),
-            None => self.check_new(submit).map(|()| self.next_job()),
+            None => self.check_new(from, submit).map(|()| self.next_job()),
         };
         let id = match checked {
             Ok(id) => id,
@@ -66,7 +66,7 @@ impl Core {
         self.attach(now, id, from, submit, out);
     }
 
-    fn check_new(&self, submit: &Submit) -> Result<(), Refusal> {
+    fn check_new(&self, from: ClientId, submit: &Submit) -> Result<(), Refusal> {
         submit.request.validate(&self.config.limits)?;
         check_resume(submit)?;
         let strips = Layout::of(&submit.request).strips();
@@ -74,21 +74,17 @@ impl Core {
             let message = format!("{} strips; the picture has {strips}", submit.have);
             return Err(Refusal::new(RefusalCode::Invalid, "have", message));
         }
-        self.check_capacity()
+        self.check_capacity(from, &submit.request)
     }
 
     /// Whether one more job is taken.
-    pub(crate) fn check_capacity(&self) -> Result<(), Refusal> {
+    pub(crate) fn check_capacity(&self, from: ClientId, request: &Request) -> Result<(), Refusal> {
         if self.closing {
             let message = "the broker is about to stop and takes no new jobs; try again later, or another broker".to_owned();
             return Err(Refusal::new(RefusalCode::Closing, "jobs", message));
         }
-        let in_hand = self.jobs.len() + self.kept.arriving();
-        if in_hand >= self.config.jobs_max {
-            let message = format!("{in_hand} jobs are in hand, as many as may be; try again later");
-            return Err(Refusal::new(RefusalCode::Busy, "jobs", message));
-        }
-        Ok(())
+        let account = self.clients.get(&from).map_or("", |client| &client.account);
+        self.check_room(account, request)
     }
 
     fn check_known(&self, id: JobId, submit: &Submit) -> Result<(), Refusal> {
@@ -142,6 +138,7 @@ impl Core {
         let layout = Layout::of(&request);
         let rest = Band { first: start, strips: layout.strips() - start };
         let reorder_bytes = self.config.reorder_bytes(self.fleet.threads());
+        let claim = self.shares.join(priority, &account, self.config.weight(&account), id);
         let job = Job {
             key,
             account,
@@ -164,9 +161,8 @@ impl Core {
             owner: Owner::Adrift(now),
             probe: first_probe(&request, rest),
             cost: CostModel::new(&request),
-            service: 0,
-            turn: None,
-            leased_at: BTreeMap::new(),
+            claim,
+            living: BTreeMap::new(),
             story: Story::default(),
             totals: Totals::default(),
             pace: Pace::default(),

@@ -324,6 +324,7 @@ impl Core {
             worker.leases.remove(&attempt);
         }
         worker.rank(id, &mut self.fleet);
+        self.way.answered(attempt);
         Some(held)
     }
 
@@ -380,6 +381,7 @@ impl Core {
         let Some(mut worker) = self.workers.remove(&id) else { return };
         let vanished = matches!(why, Why::Lost | Why::Silent) && now >= self.blameless_until;
         self.timers.disarm(Timer::Worker(id));
+        self.way.lose(id, &worker);
         self.fleet.set_load(worker.kind, id, worker.load.take(), None);
         self.fleet.leave(worker.kind, worker.about.threads, worker.speed);
         let living: Vec<_> =

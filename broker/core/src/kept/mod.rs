@@ -101,6 +101,12 @@ impl Keeping {
         self.jobs.values().filter(|kept| matches!(kept.phase, Phase::Arriving(_))).count()
     }
 
+    /// Whom those are counted for, and what they draw.
+    pub(crate) fn arriving_jobs(&self) -> impl Iterator<Item = (&str, &Request)> {
+        let arriving = self.jobs.values().filter(|kept| matches!(kept.phase, Phase::Arriving(_)));
+        arriving.map(|kept| (&kept.account[..], &kept.request))
+    }
+
     /// Promises that are being put on disk.
     pub(crate) fn being_put(&self) -> usize {
         self.jobs.values().filter(|kept| matches!(kept.phase, Phase::Arriving(_) | Phase::Ending(..))).count()
@@ -190,7 +196,7 @@ impl Core {
             out.push(Effect::ToClient(from, Message::Accepted(Accepted { key: keep.key, ..accepted })));
             return Ok(());
         }
-        self.check_capacity()?;
+        self.check_capacity(from, &keep.request)?;
         let account = self.clients.get(&from).map(|client| client.account.clone()).unwrap_or_default();
         self.make_room_for_one_more(&account, out)?;
         let id = self.next_job();
@@ -291,8 +297,6 @@ impl Core {
         if have > 0 {
             out.push(Effect::Note(Note::JobResumed { job: id, have, strips }));
         }
-        // Those that were accepted under other bounds, or are mended, are jobs all the same.
-        self.config.jobs_max = self.config.jobs_max.max(self.jobs.len() + 1);
         self.create(now, id, new, Start { have, engine });
         self.change(id, |job| {
             let window = Job::window_max(&job.layout, job.reorder_bytes);

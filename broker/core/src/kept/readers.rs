@@ -85,7 +85,8 @@ impl Core {
         let Some(kept) = kept else {
             return Err(format!("the broker has no detached job {id}: it never had it, or it was over and is forgotten"));
         };
-        if let Phase::Over(end) | Phase::Ending(end, _) = &kept.phase
+        // Whose end is not on disk yet is told when it is.
+        if let Phase::Over(end) = &kept.phase
             && end.ending != KeptEnding::Done
         {
             return Err(end.ending.reason().to_owned());

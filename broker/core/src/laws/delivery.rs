@@ -131,7 +131,7 @@ fn a_cancelled_job_leaves_nothing() {
     let effects = grid.client_says(9, ClientSays::Cancel(Cancel { job }));
     assert_eq!(failure(&effects), Some("cancelled"));
     assert_eq!((released(&effects), withdrawn(&effects)), (payloads.to_vec(), left));
-    assert!(grid.core.jobs.is_empty() && grid.core.keys.is_empty() && grid.core.turns.is_empty() && grid.core.reserved == 0);
+    assert!(grid.core.jobs.is_empty() && grid.core.keys.is_empty() && grid.core.shares.nobody_waits() && grid.core.reserved == 0);
 }
 
 #[test]

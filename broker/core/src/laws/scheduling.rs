@@ -91,6 +91,8 @@ impl Grid {
     fn render_any(&mut self, worker: u64) {
         let at = self.leased.iter().position(|(id, lease)| *id == WorkerId(worker) && self.holds(worker, lease.attempt));
         let lease = self.leased[at.expect("something is leased")].1.clone();
+        // What takes no time costs nothing.
+        self.now += MS;
         let (_, tile) = self.tile(&lease, 10);
         self.worker_says(worker, tile);
     }

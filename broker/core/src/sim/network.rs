@@ -28,7 +28,8 @@ impl World {
         let epoch = Epoch(self.rng.next());
         match peer {
             Peer::Client(client) => {
-                self.say_client(client, ClientSays::Hello(Hello { agent: "sim".to_owned(), epoch, account: None, worker: None }));
+                let account = self.clients[client].plan.account.map(str::to_owned);
+                self.say_client(client, ClientSays::Hello(Hello { agent: "sim".to_owned(), epoch, account, worker: None }));
             }
             Peer::Worker(worker) => {
                 let plan = &self.workers[worker].plan;

@@ -1,6 +1,6 @@
 //! What one seed stands for: the bounds, the pictures, the peers, and the faults with their times.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use fractally_proto::{Encoding, Epoch, JobKey, Layout, Limits, Priority, Request, Size, Window};
 
@@ -25,6 +25,7 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct ClientPlan {
     pub(super) connects: Duration,
+    pub(super) account: Option<&'static str>,
     pub(super) jobs: Vec<JobPlan>,
     /// It acknowledges after so long, several messages at once.
     pub(super) ack_after: Duration,
@@ -155,7 +156,10 @@ fn config(rng: &mut Rng) -> Config {
         lease: rng.millis(3_000..6_000),
         progress_every: rng.millis(500..2_000),
         client_grace: rng.millis(3_000..8_000),
+        weights: BTreeMap::from([("emmy".to_owned(), rng.small(1..8))]),
         jobs_max: rng.pick(&[4, 256]),
+        jobs_per_account_max: rng.pick(&[2, 64]),
+        work_per_account_max: u128::from(rng.pick(&[8_u64, 1_000])) * 1_000_000_000_000,
         reorder_bytes_max: rng.pick(&[0, 3 * strip, 12 * strip, 64 << 20]),
         reorder_bytes_per_thread: rng.pick(&[0, 2 * strip]),
         held_bytes_max: rng.pick(&[0, 6 * strip, 512 << 20]),
@@ -174,6 +178,7 @@ fn client_plan(rng: &mut Rng, client: u32) -> ClientPlan {
     let jobs = (0..jobs).map(|job| job_plan(rng, client * 16 + job, client > 0)).collect();
     ClientPlan {
         connects: rng.millis(0..500),
+        account: rng.pick(&[None, Some("ada"), Some("emmy")]),
         jobs,
         ack_after: rng.pick(&[Duration::ZERO, Duration::from_millis(3), Duration::from_millis(700)]),
     }
@@ -196,7 +201,7 @@ fn job_plan(rng: &mut Rng, number: u32, may_be_poisoned: bool) -> JobPlan {
     JobPlan {
         key: JobKey(key),
         request,
-        priority: rng.pick(&[Priority::Interactive, Priority::Batch]),
+        priority: rng.pick(&[Priority::Interactive, Priority::Normal, Priority::Batch]),
         window_bytes: largest * rng.pick(&[1, 3, 100]),
         submits: rng.millis(0..3_000),
         iterations: if cheap { rng.within(1..10) } else { rng.within(2_000..16_000) },

@@ -33,6 +33,7 @@ pub(super) struct Task {
     pub(super) lease: Lease,
     pub(super) runs_since: Option<Duration>,
     pub(super) progress: u64,
+    pub(super) asked_back: bool,
     /// A worker that knows of no mirrors: it renders such a band as any other.
     pub(super) mirror_of: Option<AttemptId>,
 }
@@ -102,7 +103,9 @@ impl World {
                 let worker = &mut self.workers[index];
                 // Answered already, or wedged: then the tile comes when it comes.
                 let Some(position) = worker.position(withdraw.attempt) else { return };
-                let runs = worker.tasks[position].runs_since.is_some();
+                let task = &mut worker.tasks[position];
+                assert!(!(withdraw.if_waiting && std::mem::replace(&mut task.asked_back, true)), "a worker is asked twice");
+                let runs = task.runs_since.is_some();
                 if runs && (withdraw.if_waiting || self.now < worker.wedged_until) {
                     return;
                 }
@@ -134,10 +137,16 @@ impl World {
         if std::mem::take(&mut worker.declines) {
             self.give_up(index, lease.attempt, BandFailure::Declined);
         } else {
-            worker.tasks.push(Task { lease, runs_since: None, progress: 0, mirror_of: None });
+            worker.tasks.push(Task { lease, runs_since: None, progress: 0, asked_back: false, mirror_of: None });
         }
         if let Some(lease) = mirror {
-            self.workers[index].tasks.push(Task { lease, runs_since: None, progress: 0, mirror_of: Some(first) });
+            self.workers[index].tasks.push(Task {
+                lease,
+                runs_since: None,
+                progress: 0,
+                asked_back: false,
+                mirror_of: Some(first),
+            });
         }
         self.run_tasks(link, index);
     }

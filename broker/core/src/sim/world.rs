@@ -253,7 +253,7 @@ impl World {
         }
         let core = &self.core;
         core.check_invariants();
-        assert!(core.jobs.is_empty() && core.turns.is_empty(), "jobs are left");
+        assert!(core.jobs.is_empty() && core.shares.nobody_waits(), "jobs are left");
         assert!(core.keys.values().all(|id| core.kept.jobs.contains_key(id)), "keys of nobody");
         assert_eq!(core.reserved, 0, "bytes are reserved for nobody");
         assert!(core.timers.len() <= usize::from(core.timers.armed(crate::timers::Timer::Expiry).is_some()), "timers are left");

@@ -1,0 +1,66 @@
+//! What one account may have at once, and all together: jobs, work, connections. Whoever asks for more is told of which bound, and what to
+//! do. Not here: what a single request may ask for (`proto`), and bytes (`job`).
+//!
+//! Cost: a look at each job for a SUBMIT, and at each client for a HELLO; both are bounded.
+
+use fractally_proto::{ErrorCode, Refusal, RefusalCode, Request};
+
+use crate::{Core, clients::ANONYMOUS};
+
+/// What a job takes of the bounds.
+pub(crate) fn work_of(request: &Request) -> u128 {
+    u128::from(request.pixels()) * u128::from(request.iterations)
+}
+
+impl Core {
+    /// Whether one more job of an account may be.
+    ///
+    /// # Errors
+    /// The bound that it would break.
+    pub(crate) fn check_room(&self, account: &str, request: &Request) -> Result<(), Refusal> {
+        let busy = |field: &str, message: String| Err(Refusal::new(RefusalCode::Busy, field, message));
+        let all = || self.jobs.values().map(|job| (&job.account[..], &job.request)).chain(self.kept.arriving_jobs());
+        let own = || all().filter(|(of, _)| *of == account);
+        if all().count() >= self.config.jobs_max {
+            let message = format!("{} jobs are in hand, as many as may be; try again later", self.config.jobs_max);
+            return busy("jobs", message);
+        }
+        let max = self.config.jobs_per_account_max;
+        if own().count() >= max && !sabotage!(AccountsNotBounded) {
+            let way_out = "wait until one of them is done, or cancel one; the broker's --jobs-per-account sets the limit";
+            return busy("jobs", format!("{max} jobs of {account:?} are in hand, as many as one account may have; {way_out}"));
+        }
+        let work = work_of(request);
+        let way_out = "wait until some of it is done, or ask for fewer pixels or iterations";
+        let (held, max) = (own().map(|(_, request)| work_of(request)).sum::<u128>(), self.config.work_per_account_max);
+        if held + work > max {
+            let what = format!("pixels x iterations of {account:?} are {held:.1e} in hand, and {work:.1e} with this job");
+            let message =
+                format!("{what}; one account may have {max:.1e}: {way_out}; the broker's --work-per-account sets the limit");
+            return busy("work", message);
+        }
+        let (held, max) = (all().map(|(_, request)| work_of(request)).sum::<u128>(), self.config.work_max);
+        if held + work > max {
+            let what = format!("pixels x iterations of all jobs are {held:.1e} in hand, and {work:.1e} more with this one");
+            return busy("work", format!("{what}; they may be {max:.1e}: {way_out}; the broker's --work-max sets the limit"));
+        }
+        Ok(())
+    }
+
+    /// Whether one more client of an account may connect. Of those who name none anybody can be anybody.
+    ///
+    /// # Errors
+    /// What it is told.
+    pub(crate) fn check_connections(&self, account: &str) -> Result<(), (ErrorCode, String)> {
+        let max = self.config.connections_per_account_max;
+        let own = self.clients.values().filter(|client| client.account == account).count();
+        if account == ANONYMOUS || own < max {
+            return Ok(());
+        }
+        let message = format!(
+            "{max} clients of {account:?} are connected, as many as one account may have; close some, or try again later; the \
+             broker's --connections-per-account sets the limit"
+        );
+        Err((ErrorCode::Full, message))
+    }
+}
