@@ -25,7 +25,12 @@ impl Follow {
     /// Shows one event.
     pub(crate) fn on_event(&self, event: &Event) {
         match event {
+            Event::Accepted { cached: true, .. } => self.bar.set_message("is there already"),
             Event::Accepted { .. } => self.bar.set_message("waits for a worker"),
+            Event::Attached { rows, rows_all, .. } => {
+                self.bar.set_length((*rows_all).into());
+                self.bar.set_message(if rows == rows_all { "is there already" } else { "waits for a worker" });
+            }
             Event::Rows { rows } => self.bar.set_position((*rows).into()),
             Event::Progress(progress) if progress.workers_all == 0 => self.bar.set_message("waits for a worker"),
             Event::Progress(progress) => {
