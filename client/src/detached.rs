@@ -85,17 +85,19 @@ async fn keep_once(options: &RenderOptions, reconnect: &mut Reconnect) -> Result
     let answer = async {
         loop {
             match session.next().await? {
-                Message::Accepted(accepted) if accepted.key == key => return Ok(accepted),
-                Message::Refused(refused) if refused.key == key => return Err(RenderError::from(refused.refusal)),
+                Message::Accepted(accepted) if accepted.key == key => return Ok(Ok(accepted)),
+                Message::Refused(refused) if refused.key == key => return Ok(Err(refused.refusal)),
                 other => debug!(message = other.name(), "passed over"),
             }
         }
     };
-    let accepted = match tokio::time::timeout(ANSWER_WITHIN, answer).await {
-        Ok(accepted) => accepted?,
+    let answer: Result<Result<_, _>, SessionError> = match tokio::time::timeout(ANSWER_WITHIN, answer).await {
+        Ok(answer) => answer,
         Err(_) => return Err(session.unanswered().into()),
     };
+    let answer = answer?;
     session.bye(FAREWELL).await;
+    let accepted = answer?;
     check_layout(&Layout::of(&request), accepted.strips, accepted.rows_per_strip)?;
     Ok(accepted)
 }

@@ -252,7 +252,12 @@ impl<W: Write, S: Source<W>, F: FnMut(Event)> Follower<S, W, F> {
                     self.leave(session).await;
                     return Err(error);
                 }
-                Err(error) => return Err(error),
+                Err(error @ RenderError::Session(_)) => return Err(error),
+                // The broker's own last word.
+                Err(error) => {
+                    session.bye(FAREWELL).await;
+                    return Err(error);
+                }
             }
             if self.begun.is_some() {
                 reconnect.on_success();

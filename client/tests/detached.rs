@@ -248,6 +248,7 @@ async fn keep_tells_a_refusal_with_its_field() {
         let (peer, ()) = puppet.expect(|message| matches!(message, Message::Keep(_)).then_some(())).await;
         let refusal = Refusal::new(RefusalCode::Invalid, "journal", "this broker keeps none");
         puppet.say(peer, Message::Refused(Refused { key: KEY, refusal }));
+        puppet.expect_bye().await;
     };
     let (kept, ()) = tokio::join!(keep(&options, |_| {}, pending()), script);
     assert_eq!(kept.unwrap_err().to_string(), "journal: this broker keeps none");
@@ -307,6 +308,7 @@ async fn a_job_without_a_picture_opens_no_file() {
     let script = async {
         let (peer, ..) = puppet.expect_attach().await;
         puppet.say_failed(peer, "band 3 failed three times");
+        puppet.expect_bye().await;
     };
     let (ended, ()) = tokio::join!(attach(&options, nothing, |_| {}, pending()), script);
     assert!(matches!(ended, Err(RenderError::NoPicture(reason)) if reason == "band 3 failed three times"));
@@ -345,6 +347,7 @@ async fn a_file_takes_its_name_only_when_it_is_complete() {
                 puppet.expect_bye().await;
             } else {
                 puppet.say_failed(peer, "cancelled");
+                puppet.expect_bye().await;
             }
         };
         let (ended, ()) = tokio::join!(attach(&options, |_| OutputFile::create(&path), |_| {}, pending()), script);
