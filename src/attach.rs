@@ -12,7 +12,6 @@ use crate::{
     life::Stop,
     output::{Output, finish},
     progress::{Follow, human},
-    table::rows_of,
 };
 
 /// Follows the job; leaves at once where `only_if_done` and it is not.
@@ -49,12 +48,11 @@ async fn explain(error: RenderError, args: &FollowArgs, broker: &Broker, job: Jo
             (Code::Interrupted, message)
         }
         RenderError::NotDone { rows, rows_all } => {
-            let rows = rows_of(rows, rows_all);
             let standing = listed(broker, job).await.map_or_else(|| "not done".to_owned(), |listed| standing(&listed));
-            (
-                Code::NotDone,
-                format!("job {job} is {standing}, {rows} of {rows_all} rows; `fractally attach {job}{again}` waits for it"),
-            )
+            let message = format!(
+                "job {job} is {standing}; {rows} of {rows_all} rows are there, and `fractally attach {job}{again}` waits for all"
+            );
+            (Code::NotDone, message)
         }
         RenderError::NoPicture(reason) => match list(broker).await {
             Ok(jobs) if !jobs.iter().any(|listed| listed.job == job) => {
