@@ -2,15 +2,18 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{
-    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
-    builder::{PossibleValuesParser, TypedValueParser},
-    parser::ValueSource,
-};
-use fractally_proto::{Colour, ColourMap, Encoding, JobId, Priority, Request, Size, Window, limits};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, parser::ValueSource};
+use fractally_proto::{JobId, Priority, limits};
 use fractally_transport::Endpoint;
 
-use crate::{exit, notation};
+pub(crate) use self::{
+    detached::{AttachArgs, CancelArgs, FetchArgs, FollowArgs, JobName, ListArgs, ReachArgs, SubmitArgs},
+    picture::{Format, PictureArgs},
+};
+use crate::exit;
+
+mod detached;
+mod picture;
 
 /// Renders Julia sets on one machine or on every machine of a LAN.
 #[derive(Debug, Parser)]
@@ -31,6 +34,16 @@ pub(crate) enum Command {
     Broker(BrokerArgs),
     /// Compute bands for a broker.
     Worker(WorkerArgs),
+    /// Hand a broker a job that it keeps on its disk, and leave.
+    Submit(SubmitArgs),
+    /// Follow a submitted job and write its picture.
+    Attach(AttachArgs),
+    /// Write the picture of a submitted job if it is complete.
+    Fetch(FetchArgs),
+    /// End submitted jobs.
+    Cancel(CancelArgs),
+    /// Show the submitted jobs that a broker keeps.
+    List(ListArgs),
     /// Show a broker's workers and jobs.
     Status(StatusArgs),
     /// Show what this machine computes with, and why.
@@ -40,8 +53,9 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn default_log(&self) -> &'static str {
         match self {
-            Self::Render(_) | Self::Status(_) | Self::Doctor(_) => "warn",
             Self::Broker(_) | Self::Worker(_) => "info",
+            Self::Render(_) | Self::Submit(_) | Self::Attach(_) | Self::Fetch(_) => "warn",
+            Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) => "warn",
         }
     }
 
@@ -50,7 +64,8 @@ impl Command {
         match self {
             Self::Broker(args) => args.drain_timeout,
             Self::Worker(args) => args.drain_timeout,
-            Self::Render(_) | Self::Status(_) | Self::Doctor(_) => Duration::ZERO,
+            Self::Render(_) | Self::Submit(_) | Self::Attach(_) | Self::Fetch(_) => Duration::ZERO,
+            Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) => Duration::ZERO,
         }
     }
 }
@@ -69,33 +84,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = RENDER_HELP, after_long_help = format!("{RENDER_HELP}\n\n{}", exit::HELP))]
 pub(crate) struct RenderArgs {
-    /// The constant c of z² + c.
-    #[arg(short, value_name = "RE+IMi", default_value = "-0.8+0.156i", allow_hyphen_values = true, value_parser = notation::complex)]
-    pub(crate) c: [f64; 2],
-    /// Centre of the view in the plane; the imaginary axis points up.
-    #[arg(long, value_name = "RE+IMi", default_value = "0", allow_hyphen_values = true, value_parser = notation::complex)]
-    pub(crate) center: [f64; 2],
-    /// Width of the view in plane units; pixels are square.
-    #[arg(long, value_name = "W", default_value = "4", allow_hyphen_values = true)]
-    pub(crate) width: f64,
-    /// Size of the image in pixels.
-    #[arg(long, value_name = "WxH", default_value = "4000x2000", value_parser = notation::size, allow_hyphen_values = true)]
-    pub(crate) size: Size,
-    /// Draw only this part of the image, in pixels: its size, then its first column and row.
-    #[arg(long, value_name = "WxH+X+Y", value_parser = notation::window)]
-    pub(crate) window: Option<Window>,
-    /// Iteration limit: points that have not escaped by then are interior.
-    #[arg(long, value_name = "N", default_value = "256", allow_hyphen_values = true)]
-    pub(crate) iter: u32,
-    /// Bailout radius: a point has escaped when |z| is greater.
-    #[arg(long, value_name = "R", default_value = "2", allow_hyphen_values = true)]
-    pub(crate) bailout: f64,
-    /// Colour map.
-    #[arg(long, value_name = "NAME", default_value = "inferno", value_parser = colour_map())]
-    pub(crate) cmap: ColourMap,
-    /// Colour of interior points: #RRGGBB, or black, white, gray, red, green, blue, navy, gold.
-    #[arg(long, value_name = "COLOUR", default_value = "black", value_parser = notation::colour)]
-    pub(crate) interior: InteriorColour,
+    #[command(flatten)]
+    pub(crate) picture: PictureArgs,
     /// Where the picture goes; `-` is standard output.
     #[arg(short, long, value_name = "FILE", default_value = "julia.png")]
     pub(crate) output: PathBuf,
@@ -133,18 +123,6 @@ pub(crate) struct RenderArgs {
     /// No progress and no summary.
     #[arg(short, long)]
     pub(crate) quiet: bool,
-}
-
-/// Red, green and blue. A name of its own, since clap takes a bare array for a list of values.
-pub(crate) type InteriorColour = [u8; 3];
-
-/// What a file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// A PNG picture.
-    Png,
-    /// Raw counts.
-    Npy,
 }
 
 /// [`Priority`] as an option.
@@ -197,24 +175,6 @@ impl RenderArgs {
             ))),
             (Some(broker), _, None) => Ok(Place::Grid(broker.clone())),
             (Some(_), false, Some(_)) | (None, ..) => Ok(Place::Local(self.workers)),
-        }
-    }
-
-    /// The request that the options describe.
-    pub(crate) fn request(&self, format: Format) -> Request {
-        Request {
-            c: self.c,
-            center: self.center,
-            width: self.width,
-            size: self.size,
-            window: self.window.unwrap_or_else(|| Window::whole(self.size)),
-            iterations: self.iter,
-            bailout: self.bailout,
-            colour: Colour { map: self.cmap, interior: self.interior },
-            encoding: match format {
-                Format::Png => Encoding::Png,
-                Format::Npy => Encoding::Counts,
-            },
         }
     }
 }
@@ -325,12 +285,8 @@ pub(crate) struct WorkerArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  fractally status --broker tcp://127.0.0.1:5555")]
 pub(crate) struct StatusArgs {
-    /// The broker's endpoint for clients.
-    #[arg(long, value_name = "ENDPOINT", env = "FRACTALLY_BROKER", default_value = "tcp://127.0.0.1:5555")]
-    pub(crate) broker: Endpoint,
-    /// How long to wait for the broker to answer, seconds.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
-    pub(crate) connect_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) reach: ReachArgs,
     /// Tell what happened to the bands of one job: each try, by whom, for how long, and why it ended. `render --json` names the job.
     #[arg(long, value_name = "ID", value_parser = job_id)]
     pub(crate) job: Option<JobId>,
@@ -346,10 +302,6 @@ pub(crate) struct DoctorArgs {
     /// The kernel that computes, as `fractally doctor` lists them; all give the same bits [default: the fastest].
     #[arg(long, value_name = "NAME", env = "FRACTALLY_KERNEL")]
     pub(crate) kernel: Option<String>,
-}
-
-fn colour_map() -> impl TypedValueParser<Value = ColourMap> {
-    PossibleValuesParser::new(ColourMap::ALL.iter().map(|map| map.name())).try_map(|name| name.parse::<ColourMap>())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -391,12 +343,12 @@ mod tests {
     fn a_constant_that_begins_with_a_minus_is_taken_as_it_stands() {
         let cli = Cli::try_parse_from(["fractally", "render", "-c", "-0.8+0.156i", "--center", "-1-i"]).unwrap();
         let Command::Render(args) = cli.command else { panic!("render was asked for") };
-        assert_eq!((args.c, args.center), ([-0.8, 0.156], [-1.0, -1.0]));
+        assert_eq!((args.picture.c, args.picture.center), ([-0.8, 0.156], [-1.0, -1.0]));
     }
 
     #[test]
     fn the_defaults_are_the_talks_scene() {
         let Command::Render(args) = Cli::try_parse_from(["fractally", "render"]).unwrap().command else { panic!("render") };
-        assert_eq!(args.request(Format::Png), Request::default());
+        assert_eq!(args.picture.request(Format::Png), fractally_proto::Request::default());
     }
 }

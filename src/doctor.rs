@@ -6,7 +6,7 @@ use crate::{
     AGENT,
     cli::DoctorArgs,
     exit::Failure,
-    render::print_line,
+    output::print_line,
     worker::{cores, unknown_kernel},
 };
 

@@ -15,8 +15,12 @@ pub(crate) enum Code {
     Usage = 2,
     /// The broker does not answer.
     Unreachable = 3,
-    /// The broker gave the job up, or had no room for it.
+    /// The broker gave the job up, had no room for it, or keeps none.
     JobFailed = 4,
+    /// `fetch`: the picture is not complete yet.
+    NotDone = 5,
+    /// The broker knows of no such detached job.
+    NoSuchJob = 6,
     /// Stopped by a signal.
     Interrupted = 130,
 }
@@ -28,7 +32,9 @@ Exit codes:
   1    failed: an unwritable file, a port in use, a broken local grid
   2    wrong options, or a request over a limit
   3    no broker answers
-  4    the broker gave the job up, or had no room for it
+  4    the broker gave the job up, had no room for it, or keeps none
+  5    fetch: the picture is not complete yet
+  6    attach, fetch, cancel: the broker knows of no such job
   130  stopped by Ctrl-C or a signal";
 
 /// A failure with its exit code and a line for people.
@@ -57,8 +63,14 @@ impl From<anyhow::Error> for Failure {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal.code {
-            RefusalCode::Invalid | RefusalCode::Limit => Self::usage(format!("{}: {}", flag_of(&refusal.field), refusal.message)),
-            RefusalCode::KeyConflict | RefusalCode::Busy | RefusalCode::Closing | RefusalCode::CannotResume => {
+            RefusalCode::Invalid | RefusalCode::Limit if let Some(flag) = flag_of(&refusal.field) => {
+                Self::usage(format!("{flag}: {}", refusal.message))
+            }
+            RefusalCode::Invalid | RefusalCode::Limit => {
+                Self { code: Code::JobFailed, message: format!("the broker refuses: {refusal}") }
+            }
+            RefusalCode::KeyConflict => Self::usage(format!("--key: {}", refusal.message)),
+            RefusalCode::Busy | RefusalCode::Closing | RefusalCode::CannotResume => {
                 Self { code: Code::JobFailed, message: format!("the broker refuses: {}", refusal.message) }
             }
         }
@@ -68,8 +80,10 @@ impl From<Refusal> for Failure {
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         let hint = match &error {
-            SessionError::Connect(_) => "; start one with `fractally broker`, or leave --broker out to render on this machine",
-            SessionError::Silent { .. } | SessionError::Link(_) | SessionError::Refused(_) => "",
+            SessionError::Connect(_) => "; start one with `fractally broker`",
+            SessionError::Silent { .. } | SessionError::Unanswered { .. } | SessionError::Link(_) | SessionError::Refused(_) => {
+                ""
+            }
         };
         Self { code: Code::Unreachable, message: format!("{error}{hint}") }
     }
@@ -80,7 +94,8 @@ impl From<RenderError> for Failure {
         match error {
             RenderError::Session(error) => error.into(),
             RenderError::Refused(refusal) => refusal.into(),
-            RenderError::Failed(_) | RenderError::Assemble(AssembleError::Misfit(_)) => {
+            RenderError::NotDone { .. } => Self { code: Code::NotDone, message: error.to_string() },
+            RenderError::Failed(_) | RenderError::NoPicture(_) | RenderError::Assemble(AssembleError::Misfit(_)) => {
                 Self { code: Code::JobFailed, message: error.to_string() }
             }
             RenderError::Assemble(AssembleError::Io(_)) => Self { code: Code::Failure, message: error.to_string() },
@@ -89,12 +104,19 @@ impl From<RenderError> for Failure {
     }
 }
 
-/// The option that sets a field of a request.
-fn flag_of(field: &str) -> String {
+/// The option that sets a field of a request, if it is one's.
+fn flag_of(field: &str) -> Option<&'static str> {
     match field {
-        "c" => "-c".to_owned(),
-        "iterations" => "--iter".to_owned(),
-        field => format!("--{field}"),
+        "c" => Some("-c"),
+        "center" => Some("--center"),
+        "width" => Some("--width"),
+        "size" => Some("--size"),
+        "window" => Some("--window"),
+        "iterations" => Some("--iter"),
+        "bailout" => Some("--bailout"),
+        "priority" => Some("--priority"),
+        "encoding" => Some("--format"),
+        _ => None,
     }
 }
 
@@ -108,7 +130,9 @@ pub(crate) fn report(ended: Result<(), Failure>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            say(&format!("fractally: {}", failure.message));
+            // Some of it may be a broker's words, which are not to give orders to a terminal.
+            let is_order = |c: char| c.is_control() && c != '\n';
+            say(&format!("fractally: {}", failure.message.replace(is_order, "\u{fffd}")));
             ExitCode::from(failure.code as u8)
         }
     }

@@ -5,16 +5,21 @@
 //!
 //! Read next: `cli.rs` for the options, `grid.rs` for the local grid, `ARCHITECTURE.md` for the house.
 
+mod attach;
 mod broker;
 mod cli;
 mod doctor;
 mod exit;
 mod grid;
+mod jobs;
 mod life;
 mod notation;
+mod output;
 mod progress;
 mod render;
 mod status;
+mod submit;
+mod table;
 mod worker;
 
 use std::{io::IsTerminal, process::ExitCode};
@@ -55,6 +60,11 @@ async fn run(cli: Cli, matches: &ArgMatches, stop: Stop) -> Result<(), exit::Fai
         }
         Command::Broker(options) => broker::run(options, stop).await,
         Command::Worker(options) => worker::run(options, stop).await,
+        Command::Submit(options) => submit::run(options, stop).await,
+        Command::Attach(options) => attach::run(options.follow, false, stop).await,
+        Command::Fetch(options) => attach::run(options.follow, true, stop).await,
+        Command::Cancel(options) => jobs::run_cancel(options, stop).await,
+        Command::List(options) => jobs::run_list(options).await,
         Command::Status(options) => status::run(options).await,
         Command::Doctor(options) => doctor::run(&options),
     }

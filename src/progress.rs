@@ -11,21 +11,33 @@ pub(crate) struct Follow {
 }
 
 impl Follow {
-    /// A bar of `rows` rows; hidden when `quiet` or when nobody sees it.
-    pub(crate) fn new(rows: u32, quiet: bool) -> Self {
+    /// A bar of `rows` rows, or a line where nobody knows yet; hidden when `quiet` or when nobody sees it.
+    pub(crate) fn new(rows: Option<u32>, quiet: bool) -> Self {
         let is_seen = !quiet && std::io::stderr().is_terminal();
         let target = if is_seen { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(rows.into()), target);
-        let style = ProgressStyle::with_template("{bar:32} {percent:>3} %  {pos}/{len} rows  {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.set_message("waits for the broker");
-        Self { bar }
+        let follow = Self { bar: ProgressBar::with_draw_target(None, target) };
+        follow.bar.set_style(style("{msg}"));
+        if let Some(rows) = rows {
+            follow.set_rows(rows);
+        }
+        follow.bar.set_message("waits for the broker");
+        follow
+    }
+
+    fn set_rows(&self, rows: u32) {
+        self.bar.set_length(rows.into());
+        self.bar.set_style(style("{bar:32} {percent:>3} %  {pos}/{len} rows  {msg}"));
     }
 
     /// Shows one event.
     pub(crate) fn on_event(&self, event: &Event) {
         match event {
+            Event::Accepted { cached: true, .. } => self.bar.set_message("is there already"),
             Event::Accepted { .. } => self.bar.set_message("waits for a worker"),
+            Event::Attached { rows, rows_all, .. } => {
+                self.set_rows(*rows_all);
+                self.bar.set_message(if rows == rows_all { "is there already" } else { "waits for a worker" });
+            }
             Event::Rows { rows } => self.bar.set_position((*rows).into()),
             Event::Progress(progress) if progress.workers_all == 0 => self.bar.set_message("waits for a worker"),
             Event::Progress(progress) => {
@@ -40,6 +52,10 @@ impl Follow {
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// A duration with the units that matter.

@@ -4,18 +4,18 @@ use std::{fmt::Write, time::Duration};
 
 use anyhow::Context;
 use fractally_client::{Broker, status, story};
-use fractally_proto::{JobId, JobStatus, JobStory, Priority, Status, TryEnd, TryStory, WorkerStatus};
+use fractally_proto::{JobId, JobStatus, JobStory, JournalStatus, Status, TryEnd, TryStory, WorkerStatus};
 
-use crate::{AGENT, cli::StatusArgs, exit::Failure, life, progress::human, render::print_line};
+use crate::{
+    cli::StatusArgs,
+    exit::Failure,
+    output::print_line,
+    progress::human,
+    table::{bytes, class, harmless, rows_of, table},
+};
 
 pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
-    let broker = Broker {
-        endpoint: args.broker,
-        agent: AGENT.to_owned(),
-        account: None,
-        epoch: life::new_epoch(),
-        connect_timeout: args.connect_timeout,
-    };
+    let broker = args.reach.broker(None);
     if let Some(job) = args.job {
         return tell_job(&broker, job, args.json).await;
     }
@@ -71,7 +71,7 @@ fn try_row(tried: &TryStory) -> [String; 7] {
 fn describe(status: &Status) -> String {
     let broker = &status.broker;
     let mut text = format!(
-        "{} up {}, {} clients, {} pictures done, {} lost, {} held\n\n",
+        "{} up {}, {} clients, {} pictures done, {} lost, {} held\n",
         broker.agent,
         human(Duration::from_millis(broker.uptime_ms)),
         broker.clients,
@@ -79,12 +79,23 @@ fn describe(status: &Status) -> String {
         broker.jobs_lost,
         bytes(broker.held_bytes),
     );
+    if let Some(journal) = &broker.journal {
+        text.push_str(&journal_line(journal));
+    }
+    text.push('\n');
     let workers = status.workers.iter().map(worker_row).collect::<Vec<_>>();
     table(&mut text, ["WORKER", "THREADS", "KERNEL", "BANDS HELD", "DONE", "FAILED", "M ITER/S", "CONNECTED", "HEARD"], &workers);
     text.push('\n');
     let jobs = status.jobs.iter().map(job_row).collect::<Vec<_>>();
     table(&mut text, ["JOB", "CLASS", "SIZE", "ROWS", "BANDS HELD", "TRIES", "AGE", "LEFT", "CLIENT"], &jobs);
     text
+}
+
+fn journal_line(journal: &JournalStatus) -> String {
+    let JournalStatus { jobs, bytes: used, bytes_max, trouble } = journal;
+    let plural = if *jobs == 1 { "" } else { "s" };
+    let trouble = trouble.as_ref().map_or_else(String::new, |trouble| format!("; it cannot be written: {}", harmless(trouble)));
+    format!("journal: {jobs} detached job{plural}, {} of {}{trouble}\n", bytes(*used), bytes(*bytes_max))
 }
 
 fn worker_row(worker: &WorkerStatus) -> [String; 9] {
@@ -107,47 +118,34 @@ fn worker_row(worker: &WorkerStatus) -> [String; 9] {
 }
 
 fn job_row(job: &JobStatus) -> [String; 9] {
-    let class = match job.priority {
-        Priority::Interactive => "interactive",
-        Priority::Normal => "normal",
-        Priority::Batch => "batch",
+    let client = match (job.detached, job.attached) {
+        (false, true) => "attached",
+        (false, false) => "away",
+        (true, true) => "detached, followed",
+        (true, false) => "detached",
     };
     [
         job.job.to_string(),
-        class.to_owned(),
+        class(job.priority).to_owned(),
         format!("{}x{}", job.width, job.height),
-        format!("{} ({} %)", job.rows_done, u64::from(job.rows_done) * 100 / u64::from(job.height.max(1))),
+        rows_of(job.rows_done, job.height),
         job.leases.to_string(),
         job.attempts.to_string(),
         human(Duration::from_millis(job.age_ms)),
         job.eta_ms.map_or_else(|| "?".to_owned(), |ms| human(Duration::from_millis(ms))),
-        if job.attached { "attached" } else { "away" }.to_owned(),
+        client.to_owned(),
     ]
 }
 
-/// Rows under their heads, each column as wide as its widest entry.
-fn table<const N: usize>(text: &mut String, heads: [&str; N], rows: &[[String; N]]) {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).chain([heads[column].len()]).max();
-    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
-    let mut line = |cells: [&str; N]| {
-        let line = cells.iter().zip(widths).fold(String::new(), |mut line, (cell, width)| {
-            let _ = write!(line, "{cell:width$}  ");
-            line
-        });
-        text.push_str(line.trim_end());
-        text.push('\n');
-    };
-    line(heads);
-    rows.iter().for_each(|row| line(std::array::from_fn(|column| row[column].as_str())));
-    if rows.is_empty() {
-        text.push_str("(none)\n");
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn bytes(count: u64) -> String {
-    match count {
-        0..1024 => format!("{count} B"),
-        1024..1_048_576 => format!("{} KiB", count / 1024),
-        _ => format!("{} MiB", count / 1_048_576),
+    #[test]
+    fn a_journal_in_trouble_says_so() {
+        let journal = JournalStatus { jobs: 1, bytes: 3 << 20, bytes_max: 20 << 30, trouble: None };
+        assert_eq!(journal_line(&journal), "journal: 1 detached job, 3 MiB of 20.0 GiB\n");
+        let journal = JournalStatus { trouble: Some("no space left".to_owned()), ..journal };
+        assert_eq!(journal_line(&journal), "journal: 1 detached job, 3 MiB of 20.0 GiB; it cannot be written: no space left\n");
     }
 }

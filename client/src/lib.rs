@@ -2,16 +2,24 @@
 //!
 //! A client holds no picture: strips arrive in row order and are appended, so any size of image needs the same small memory.
 //!
-//! Read next: `render.rs` for the life of a submitted job, `assemble.rs` for the bytes of a file, `file.rs` for where they go.
+//! Read next: `follow.rs` for the life of a job that is followed, `render.rs` and `attach.rs` for how one begins, `detached.rs` for
+//! jobs that nobody waits for, `assemble.rs` for the bytes of a file, `file.rs` for where they go.
 
 mod assemble;
+mod attach;
+mod detached;
 mod file;
+mod follow;
+mod reconnect;
 mod render;
 mod session;
 mod status;
 
 pub use assemble::{AssembleError, Assembler};
+pub use attach::{AttachOptions, attach};
+pub use detached::{Cancelled, Kept, cancel, is_over, keep, list};
 pub use file::OutputFile;
-pub use render::{Event, RenderError, RenderOptions, Rendered, render};
+pub use follow::{Event, RenderError, Rendered};
+pub use render::{RenderOptions, render};
 pub use session::{Broker, SessionError};
 pub use status::{status, story};

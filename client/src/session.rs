@@ -40,13 +40,19 @@ pub enum SessionError {
         /// Where it was expected.
         endpoint: Endpoint,
     },
+    /// The broker lives and does not answer.
+    #[error("the broker at {endpoint} does not answer")]
+    Unanswered {
+        /// Where it is.
+        endpoint: Endpoint,
+    },
 }
 
 impl SessionError {
     /// Whether a new connection may do better.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Silent { .. } => true,
+            Self::Connect(_) | Self::Silent { .. } | Self::Unanswered { .. } => true,
             Self::Link(error) => !matches!(error, LinkError::Malformed(_)),
             Self::Refused(_) => false,
         }
@@ -111,6 +117,11 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// The broker has had its time for an answer.
+    pub(crate) fn unanswered(&self) -> SessionError {
+        SessionError::Unanswered { endpoint: self.endpoint.clone() }
     }
 
     pub(crate) async fn bye(self, timeout: Duration) {

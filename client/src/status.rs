@@ -33,7 +33,7 @@ pub async fn story(broker: &Broker, job: JobId) -> Result<Option<JobStory>, Sess
 }
 
 /// Says one thing and waits for the answer.
-async fn ask<T>(
+pub(crate) async fn ask<T>(
     broker: &Broker,
     question: &Message,
     answer_in: impl Fn(&Message) -> Option<Result<T, DecodeError>>,

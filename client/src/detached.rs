@@ -1,0 +1,172 @@
+//! Detached jobs: begun, listed and ended by clients that do not stay.
+
+use std::{future::Future, time::Duration};
+
+use fractally_proto::{Accepted, Cancel, JobId, JobList, JobState, Keep, Layout, ListedJob, Message, limits};
+use fractally_transport::LinkError;
+use tracing::debug;
+
+use crate::{
+    follow::{ANSWER_WITHIN, Event, FAREWELL, RenderError, check_layout},
+    reconnect::Reconnect,
+    render::RenderOptions,
+    session::{Broker, Session, SessionError},
+    status::ask,
+};
+
+/// How often a broker that has not told the end of a cancelled job is asked for it.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A detached job that is safe on the broker's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its id.
+    pub job: JobId,
+    /// The picture was there already: the job is the one that drew it.
+    pub cached: bool,
+    /// Connections that were lost on the way.
+    pub reconnects: u32,
+}
+
+/// What came of a CANCEL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// The job has ended by it, and that is on disk.
+    Now,
+    /// The job was over before.
+    Before {
+        /// How it ended.
+        state: JobState,
+        /// Why, for people; may be empty.
+        why: String,
+    },
+    /// The broker knows of no such detached job.
+    Unknown,
+}
+
+/// Submits `options.request` as a detached job. Returns when the job is on the broker's disk, where it outlives this client and the
+/// broker. A broker that goes away meanwhile is asked again under the same key, so that there is one job in the end.
+///
+/// # Errors
+/// [`RenderError`]. After [`RenderError::Stopped`] and [`RenderError::Session`] the job may have been accepted all the same; the same
+/// key finds it.
+pub async fn keep(
+    options: &RenderOptions,
+    mut on_event: impl FnMut(Event),
+    stop: impl Future<Output = ()>,
+) -> Result<Kept, RenderError> {
+    tokio::pin!(stop);
+    let mut reconnect = Reconnect::new(&options.broker, options.reconnect_for);
+    loop {
+        let kept = tokio::select! {
+            kept = keep_once(options, &mut reconnect) => kept,
+            () = &mut stop => return Err(RenderError::Stopped),
+        };
+        match kept {
+            Ok(Accepted { job, cached, .. }) => {
+                on_event(Event::Accepted { job, cached });
+                return Ok(Kept { job, cached, reconnects: reconnect.count() });
+            }
+            Err(RenderError::Session(error)) if error.is_passing() => {
+                reconnect.wait(error, &mut on_event, stop.as_mut()).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Asks over one connection.
+async fn keep_once(options: &RenderOptions, reconnect: &mut Reconnect) -> Result<Accepted, RenderError> {
+    let RenderOptions { key, priority, request, .. } = *options;
+    let mut session = Session::open(&options.broker).await?;
+    reconnect.on_welcome();
+    request.validate(&session.welcome.limits)?;
+    session.send(&Message::Keep(Keep { key, priority, request })).await?;
+    let answer = async {
+        loop {
+            match session.next().await? {
+                Message::Accepted(accepted) if accepted.key == key => return Ok(Ok(accepted)),
+                Message::Refused(refused) if refused.key == key => return Ok(Err(refused.refusal)),
+                other => debug!(message = other.name(), "passed over"),
+            }
+        }
+    };
+    let answer: Result<Result<_, _>, SessionError> = match tokio::time::timeout(ANSWER_WITHIN, answer).await {
+        Ok(answer) => answer,
+        Err(_) => return Err(session.unanswered().into()),
+    };
+    let answer = answer?;
+    session.bye(FAREWELL).await;
+    let accepted = answer?;
+    check_layout(&Layout::of(&request), accepted.strips, accepted.rows_per_strip)?;
+    Ok(accepted)
+}
+
+/// The detached jobs of a broker, the latest first, at most [`limits::LIST_JOBS_MAX`].
+///
+/// # Errors
+/// [`SessionError`] when the broker does not answer within its connect timeout.
+pub async fn list(broker: &Broker) -> Result<Vec<ListedJob>, SessionError> {
+    let list = ask(broker, &Message::ListQuery, |message| match message {
+        Message::ListReport(payload) => Some(JobList::decode(payload)),
+        _ => None,
+    })
+    .await?;
+    Ok(list.jobs)
+}
+
+/// Ends a detached job, of whichever client. Returns when the end is on the broker's disk.
+///
+/// # Errors
+/// [`SessionError`] when the broker does not answer; the job may have ended all the same.
+pub async fn cancel(broker: &Broker, job: JobId) -> Result<Cancelled, SessionError> {
+    let mut session = Session::open(broker).await?;
+    let ended = match tokio::time::timeout(ANSWER_WITHIN, end(&mut session, job)).await {
+        Ok(ended) => ended?,
+        Err(_) => return Err(session.unanswered()),
+    };
+    session.bye(FAREWELL).await;
+    Ok(ended)
+}
+
+/// To a CANCEL of a job that is over a broker answers nothing, so the list is asked before it, and after it until one of both tells.
+async fn end(session: &mut Session, job: JobId) -> Result<Cancelled, SessionError> {
+    let mut is_asked = false;
+    session.send(&Message::ListQuery).await?;
+    loop {
+        let Ok(message) = tokio::time::timeout(LOOK_AGAIN, session.next()).await else {
+            if is_asked {
+                session.send(&Message::ListQuery).await?;
+            }
+            continue;
+        };
+        match message? {
+            Message::Failed(failed) if failed.job == job && is_asked => return Ok(Cancelled::Now),
+            Message::ListReport(payload) => {
+                let jobs = JobList::decode(&payload).map_err(LinkError::Malformed)?.jobs;
+                match jobs.iter().find(|listed| listed.job == job) {
+                    Some(listed) if is_asked && listed.state == JobState::Cancelled => return Ok(Cancelled::Now),
+                    Some(ListedJob { state, why, .. }) if is_over(*state) => {
+                        return Ok(Cancelled::Before { state: *state, why: why.clone() });
+                    }
+                    // A list that is full may lack it.
+                    None if jobs.len() < limits::LIST_JOBS_MAX => return Ok(Cancelled::Unknown),
+                    Some(_) | None if is_asked => {}
+                    Some(_) | None => {
+                        session.send(&Message::Cancel(Cancel { job })).await?;
+                        is_asked = true;
+                    }
+                }
+            }
+            other => debug!(message = other.name(), "passed over"),
+        }
+    }
+}
+
+/// Whether a job in this state has ended.
+pub fn is_over(state: JobState) -> bool {
+    match state {
+        JobState::Waiting | JobState::Running | JobState::Paused => false,
+        JobState::Done | JobState::Failed | JobState::Cancelled => true,
+    }
+}

@@ -1,0 +1,83 @@
+//! `fractally attach` and `fractally fetch`: the picture of a detached job, now or when it is complete.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use fractally_client::{AttachOptions, Broker, RenderError, attach, is_over, list};
+use fractally_proto::{JobId, ListedJob, Request};
+
+use crate::{
+    cli::{FollowArgs, Format},
+    exit::{Code, Failure},
+    jobs::{no_such_job, resolve, state_name},
+    life::Stop,
+    output::{Output, finish},
+    progress::{Follow, human},
+};
+
+/// Follows the job; leaves at once where `only_if_done` and it is not.
+pub(crate) async fn run(args: FollowArgs, only_if_done: bool, stop: Stop) -> Result<(), Failure> {
+    let broker = args.reach.broker(None);
+    let job = resolve(&broker, &args.reach, &args.job).await?;
+    let options = AttachOptions { broker, job, only_if_done, reconnect_for: args.reconnect_for };
+    let follow = Follow::new(None, args.quiet);
+    let open = |request: &Request| open(&args, job, request);
+    let attached = attach(&options, open, |event| follow.on_event(&event), stop.asked()).await;
+    follow.clear();
+    match attached {
+        Ok(rendered) => {
+            let took = Duration::from_millis(rendered.done.elapsed_ms);
+            finish(rendered, took, args.quiet)
+        }
+        Err(error) => Err(explain(error, &args, &options.broker, job).await),
+    }
+}
+
+/// The file that was asked for, or one named after the job.
+fn open(args: &FollowArgs, job: JobId, request: &Request) -> io::Result<Output> {
+    let by_job = || PathBuf::from(format!("{job}.{}", Format::of(request.encoding).ending()));
+    let path = args.output.clone().unwrap_or_else(by_job);
+    Output::open(&path, *request, args.json).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+/// What a failure means for the job, as far as the broker's list tells.
+async fn explain(error: RenderError, args: &FollowArgs, broker: &Broker, job: JobId) -> Failure {
+    let again = args.reach.again();
+    let (code, message) = match error {
+        RenderError::Stopped => {
+            let message = format!("stopped; job {job} is untouched, and `fractally attach {job}{again}` follows it again");
+            (Code::Interrupted, message)
+        }
+        RenderError::NotDone { rows, rows_all } => {
+            let standing = listed(broker, job).await.map_or_else(|| "not done".to_owned(), |listed| standing(&listed));
+            let message = format!(
+                "job {job} is {standing}; {rows} of {rows_all} rows are there, and `fractally attach {job}{again}` waits for all"
+            );
+            (Code::NotDone, message)
+        }
+        RenderError::NoPicture(reason) => match list(broker).await {
+            Ok(jobs) if !jobs.iter().any(|listed| listed.job == job) => {
+                (Code::NoSuchJob, no_such_job(&job.to_string(), &args.reach))
+            }
+            Ok(_) | Err(_) => (Code::JobFailed, format!("job {job} has no picture: {reason}")),
+        },
+        RenderError::Failed(reason) => (Code::JobFailed, format!("job {job} has ended: {reason}")),
+        error => return error.into(),
+    };
+    Failure { code, message }
+}
+
+async fn listed(broker: &Broker, job: JobId) -> Option<ListedJob> {
+    list(broker).await.ok()?.into_iter().find(|listed| listed.job == job)
+}
+
+/// State, reason and time left in one line.
+fn standing(listed: &ListedJob) -> String {
+    let mut text = state_name(listed.state).to_owned();
+    if !listed.why.is_empty() {
+        text += &format!(" ({})", listed.why);
+    }
+    if let Some(ms) = listed.eta_ms.filter(|_| !is_over(listed.state)) {
+        text += &format!(", {} left", human(Duration::from_millis(ms)));
+    }
+    text
+}
