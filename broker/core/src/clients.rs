@@ -185,6 +185,7 @@ impl Core {
         for job in client.follows {
             self.kept.unfollow(job, id);
         }
+        self.look_for_room_soon();
     }
 
     /// Looks at a job whose timer fired: its client did not come back, or is to be told how far it is.

@@ -142,6 +142,7 @@ impl Core {
 
     pub(crate) fn unfollow(&mut self, id: JobId, client: ClientId) {
         self.kept.unfollow(id, client);
+        self.look_for_room_soon();
         if let Some(client) = self.clients.get_mut(&client) {
             client.follows.remove(&id);
         }

@@ -108,6 +108,7 @@ impl Core {
     /// Jobs that have been over for long.
     pub(crate) fn expire_kept(&mut self, now: Duration, out: &mut Vec<Effect>) {
         let Some(keep_for) = self.config.journal.as_ref().map(|bounds| crate::millis(bounds.keep_for)) else { return };
+        self.make_room(out);
         let unix_ms = self.unix_ms(now);
         let due: Vec<JobId> =
             self.kept.over.iter().take_while(|(ended, _)| ended.saturating_add(keep_for) <= unix_ms).map(|(_, id)| *id).collect();
@@ -123,6 +124,13 @@ impl Core {
             self.timers.arm(Timer::Expiry, now.saturating_add(LOOK_AGAIN));
         } else {
             self.arm_expiry();
+        }
+    }
+
+    /// What was read may be forgotten now.
+    pub(crate) fn look_for_room_soon(&mut self) {
+        if !self.kept.cramped.is_empty() {
+            self.timers.arm(Timer::Expiry, Duration::ZERO);
         }
     }
 

@@ -5,6 +5,7 @@ mod conduct;
 mod delivery;
 mod failures;
 mod helpers;
+mod kept;
 mod leases;
 mod mirrors;
 mod peers;
