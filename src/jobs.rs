@@ -82,7 +82,7 @@ fn row(job: &ListedJob) -> [String; 11] {
         human(Duration::from_millis(job.age_ms)),
         left,
         bytes(job.bytes),
-        job.why.clone(),
+        why_more(job.state, &job.why).to_owned(),
     ]
 }
 
@@ -105,6 +105,11 @@ pub(crate) fn state_name(state: JobState) -> &'static str {
     }
 }
 
+/// A reason, where it says more than the state.
+fn why_more(state: JobState, why: &str) -> &str {
+    if why == state_name(state) { "" } else { why }
+}
+
 pub(crate) async fn run_cancel(args: CancelArgs, stop: Stop) -> Result<(), Failure> {
     let broker = args.reach.broker(None);
     let mut unknown = Vec::new();
@@ -123,7 +128,10 @@ pub(crate) async fn run_cancel(args: CancelArgs, stop: Stop) -> Result<(), Failu
         match ended {
             Ok((job, Cancelled::Now)) => print_line(&format!("job {job} is cancelled"))?,
             Ok((job, Cancelled::Before { state, why })) => {
-                let why = if why.is_empty() { String::new() } else { format!(" ({})", harmless(&why)) };
+                let why = match why_more(state, &why) {
+                    "" => String::new(),
+                    why => format!(" ({})", harmless(why)),
+                };
                 print_line(&format!("job {job} was over already: {}{why}", state_name(state)))?;
             }
             Ok((job, Cancelled::Unknown)) => unknown.push(no_such_job(&job.to_string(), &args.reach)),
