@@ -83,7 +83,7 @@ fn describe(status: &Status) -> String {
     table(&mut text, ["WORKER", "THREADS", "KERNEL", "BANDS HELD", "DONE", "FAILED", "M ITER/S", "CONNECTED", "HEARD"], &workers);
     text.push('\n');
     let jobs = status.jobs.iter().map(job_row).collect::<Vec<_>>();
-    table(&mut text, ["JOB", "CLASS", "SIZE", "ROWS", "BANDS HELD", "TRIES", "AGE", "LEFT", "CLIENT"], &jobs);
+    table(&mut text, ["JOB", "ACCOUNT", "CLASS", "SIZE", "ROWS", "BANDS HELD", "TRIES", "AGE", "LEFT", "CLIENT"], &jobs);
     text
 }
 
@@ -106,7 +106,7 @@ fn worker_row(worker: &WorkerStatus) -> [String; 9] {
     ]
 }
 
-fn job_row(job: &JobStatus) -> [String; 9] {
+fn job_row(job: &JobStatus) -> [String; 10] {
     let class = match job.priority {
         Priority::Interactive => "interactive",
         Priority::Normal => "normal",
@@ -114,6 +114,7 @@ fn job_row(job: &JobStatus) -> [String; 9] {
     };
     [
         job.job.to_string(),
+        job.account.clone(),
         class.to_owned(),
         format!("{}x{}", job.width, job.height),
         format!("{} ({} %)", job.rows_done, u64::from(job.rows_done) * 100 / u64::from(job.height.max(1))),

@@ -10,5 +10,5 @@ mod payloads;
 mod shell;
 mod words;
 
-pub use fractally_broker_core::Config;
+pub use fractally_broker_core::{Config, WEIGHT_MAX};
 pub use shell::{Broker, Guards};

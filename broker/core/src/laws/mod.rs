@@ -4,11 +4,13 @@
 mod conduct;
 mod delivery;
 mod failures;
+mod hall;
 mod helpers;
 mod leases;
 mod mirrors;
 mod peers;
 mod scheduling;
+mod shares;
 mod story;
 mod submits;
 
