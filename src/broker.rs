@@ -1,6 +1,7 @@
 //! `fractally broker`.
 
 use std::{
+    collections::BTreeMap,
     fs::Permissions,
     io::Write,
     os::unix::fs::PermissionsExt,
@@ -42,6 +43,12 @@ pub(crate) async fn run(args: BrokerArgs, stop: Stop) -> Result<(), Failure> {
         engine: Some(ENGINE_ID.to_owned()),
         mirrors: !args.no_mirror,
         held_bytes_max: args.memory << 20,
+        weights: weights(&args.weight)?,
+        jobs_max: args.jobs_max,
+        jobs_per_account_max: args.jobs_per_account,
+        work_max: args.work_max,
+        work_per_account_max: args.work_per_account,
+        connections_per_account_max: args.connections_per_account,
         ..Config::new(AGENT.to_owned(), life::new_epoch())
     };
     let mut broker = Broker::bind(&clients, &workers, config, guards(&args)).await.map_err(|error| {
@@ -60,6 +67,17 @@ pub(crate) async fn run(args: BrokerArgs, stop: Stop) -> Result<(), Failure> {
     }
     broker.run(stop.clone().drain_asked(), stop.asked_or_left(args.leave_with_stdin)).await;
     Ok(())
+}
+
+/// Each account once.
+fn weights(given: &[(String, u32)]) -> Result<BTreeMap<String, u32>, Failure> {
+    let mut weights = BTreeMap::new();
+    for (name, weight) in given {
+        if let Some(before) = weights.insert(name.clone(), *weight).filter(|before| before != weight) {
+            return Err(Failure::usage(format!("--weight: {name} has the weights {before} and {weight}; give one")));
+        }
+    }
+    Ok(weights)
 }
 
 fn open_state(directory: &Path) -> Result<State, Failure> {

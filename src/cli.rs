@@ -10,7 +10,7 @@ pub(crate) use self::{
     detached::{AttachArgs, CancelArgs, FetchArgs, FollowArgs, JobName, ListArgs, ReachArgs, SubmitArgs},
     picture::{Format, PictureArgs},
 };
-use crate::exit;
+use crate::{exit, notation};
 
 mod detached;
 mod picture;
@@ -236,6 +236,24 @@ pub(crate) struct BrokerArgs {
     /// Lease bands one by one, not with their mirror images, where a picture is its own half-turn.
     #[arg(long, env = "FRACTALLY_NO_MIRROR")]
     pub(crate) no_mirror: bool,
+    /// What an account gets of the grid where others get 1, from 1 to 1000; once for each such account.
+    #[arg(long, value_name = "NAME=W", value_parser = notation::weight)]
+    pub(crate) weight: Vec<(String, u32)>,
+    /// Most renders at once; who asks for one more is told to come back later.
+    #[arg(long, value_name = "N", default_value = "256", value_parser = some_number)]
+    pub(crate) jobs_max: usize,
+    /// Most renders at once of one account; all who name none are one.
+    #[arg(long, value_name = "N", default_value = "64", value_parser = some_number)]
+    pub(crate) jobs_per_account: usize,
+    /// Most pixels times iterations of all renders at once, as 2e15; the largest picture that can be asked for has 1e18.
+    #[arg(long, value_name = "WORK", default_value = "16e18", value_parser = notation::work)]
+    pub(crate) work_max: u128,
+    /// Most pixels times iterations of one account's renders at once.
+    #[arg(long, value_name = "WORK", default_value = "4e18", value_parser = notation::work)]
+    pub(crate) work_per_account: u128,
+    /// Most clients of one account at once; those who name none are not counted.
+    #[arg(long, value_name = "N", default_value = "256", value_parser = some_number)]
+    pub(crate) connections_per_account: usize,
     /// Seconds that clients get for the renders in hand when the broker is asked to stop; a second signal stops it at once.
     #[arg(long, value_name = "SECONDS", env = "FRACTALLY_DRAIN_TIMEOUT", default_value = "30", value_parser = seconds)]
     pub(crate) drain_timeout: Duration,
@@ -323,6 +341,12 @@ fn job_id(text: &str) -> Result<JobId, String> {
 
 fn some_seconds(text: &str) -> Result<Duration, String> {
     seconds(text).and_then(|time| if time.is_zero() { Err("it must be more than 0 seconds".to_owned()) } else { Ok(time) })
+}
+
+/// What a report of the broker's state has room for.
+fn some_number(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=4096).contains(number));
+    number.ok_or_else(|| format!("{text:?} is not a whole number from 1 to 4096"))
 }
 
 fn name(name: &str) -> Result<String, String> {

@@ -1,6 +1,7 @@
 //! How people write complex numbers, sizes, windows and colours.
 
-use fractally_proto::{Size, Window};
+use fractally_broker::WEIGHT_MAX;
+use fractally_proto::{Size, Window, limits};
 
 /// `-0.8+0.156i`, `0.25`, `-i`, `1e-3-2.5e-4i`: real and imaginary part.
 pub(crate) fn complex(text: &str) -> Result<[f64; 2], String> {
@@ -26,6 +27,26 @@ pub(crate) fn size(text: &str) -> Result<Size, String> {
     let (w, h) = text.split_once(['x', 'X', '×']).ok_or_else(wrong)?;
     let number = |part: &str| part.trim().parse().map_err(|_| wrong());
     Ok(Size { w: number(w)?, h: number(h)? })
+}
+
+/// `ada=3`: an account and its weight. An account's name may have an equals sign of its own.
+pub(crate) fn weight(text: &str) -> Result<(String, u32), String> {
+    let wrong = || format!("{text:?} is not an account and its weight; write NAME=W with W from 1 to {WEIGHT_MAX}, as ada@lab=3");
+    let (name, weight) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let weight = weight.parse().ok().filter(|weight| (1..=WEIGHT_MAX).contains(weight)).ok_or_else(wrong)?;
+    if name.is_empty() || name.len() > limits::TEXT_BYTES_MAX {
+        return Err(format!("an account's name has 1 to {} bytes; write NAME=W, as ada@lab=3", limits::TEXT_BYTES_MAX));
+    }
+    Ok((name.to_owned(), weight))
+}
+
+/// `4e18`, `250000000000`: pixels times iterations.
+pub(crate) fn work(text: &str) -> Result<u128, String> {
+    let wrong = || format!("{text:?} is not a number of pixels times iterations; write one from 1 to 1e30, as 2e15");
+    let work = text.parse::<f64>().ok().filter(|work| (1.0..=1e30).contains(work)).ok_or_else(wrong)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it lies in the range")]
+    let work = work as u128;
+    Ok(work)
 }
 
 /// `800x600+100+50`: width and height, then the first column and row.
@@ -70,6 +91,20 @@ pub(crate) fn colour(text: &str) -> Result<[u8; 3], String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn weights_and_work_are_read_and_what_is_wrong_is_told() {
+        assert_eq!(weight("ada@lab=3"), Ok(("ada@lab".to_owned(), 3)));
+        assert_eq!(weight("a=b=1000"), Ok(("a=b".to_owned(), 1000)));
+        for text in ["ada", "ada=", "ada=0", "ada=1001", "ada=-1", "ada=1.5"] {
+            assert!(weight(text).unwrap_err().contains("NAME=W with W from 1 to 1000"), "{text}");
+        }
+        assert!(weight("=3").unwrap_err().contains("1 to 256 bytes"));
+        assert_eq!((work("4e18"), work("1000")), (Ok(4_000_000_000_000_000_000), Ok(1000)));
+        for text in ["", "0", "-1", "nan", "inf", "1e31", "much"] {
+            assert!(work(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn complex_numbers_are_read_as_people_write_them() {

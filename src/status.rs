@@ -87,7 +87,7 @@ fn describe(status: &Status) -> String {
     table(&mut text, ["WORKER", "THREADS", "KERNEL", "BANDS HELD", "DONE", "FAILED", "M ITER/S", "CONNECTED", "HEARD"], &workers);
     text.push('\n');
     let jobs = status.jobs.iter().map(job_row).collect::<Vec<_>>();
-    table(&mut text, ["JOB", "CLASS", "SIZE", "ROWS", "BANDS HELD", "TRIES", "AGE", "LEFT", "CLIENT"], &jobs);
+    table(&mut text, ["JOB", "ACCOUNT", "CLASS", "SIZE", "ROWS", "BANDS HELD", "TRIES", "AGE", "LEFT", "CLIENT"], &jobs);
     text
 }
 
@@ -117,7 +117,7 @@ fn worker_row(worker: &WorkerStatus) -> [String; 9] {
     ]
 }
 
-fn job_row(job: &JobStatus) -> [String; 9] {
+fn job_row(job: &JobStatus) -> [String; 10] {
     let client = match (job.detached, job.attached) {
         (false, true) => "attached",
         (false, false) => "away",
@@ -126,6 +126,7 @@ fn job_row(job: &JobStatus) -> [String; 9] {
     };
     [
         job.job.to_string(),
+        job.account.clone(),
         class(job.priority).to_owned(),
         format!("{}x{}", job.width, job.height),
         rows_of(job.rows_done, job.height),

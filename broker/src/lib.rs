@@ -11,6 +11,6 @@ mod payloads;
 mod shell;
 mod words;
 
-pub use fractally_broker_core::{Config, JournalBounds};
+pub use fractally_broker_core::{Config, JournalBounds, WEIGHT_MAX};
 pub use fractally_journal::OpenError;
 pub use shell::{Broker, Guards, State};

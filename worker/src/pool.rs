@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::task::{Bench, Engine, Outcome, Product, attempts, parts, watch_for};
 
-/// Threads that work on leases, interactive before batch, first come first served.
+/// Threads that work on leases, interactive before normal before batch, first come first served.
 ///
 /// How many leases wait is bounded by the credit that the worker gave; [`Pool::push`] refuses what is beyond it.
 pub(crate) struct Pool {
@@ -282,6 +282,18 @@ mod tests {
         assert!(matches!(order[0].product, Product::Withdrawn));
         assert!(order[1..].iter().all(|outcome| matches!(outcome.product, Product::Strips { .. })));
         assert_eq!(pool.len(), 0);
+    }
+
+    #[test]
+    fn three_classes_are_taken_the_better_first_and_within_one_the_earlier() {
+        let (pool, mut outcomes) = pool(1).unwrap();
+        pool.push(lease(1, Priority::Interactive, ENDLESS));
+        await_running(&pool, 1);
+        let classes = [Priority::Batch, Priority::Normal, Priority::Interactive, Priority::Normal, Priority::Interactive];
+        (2..).zip(classes).for_each(|(attempt, class)| pool.push(lease(attempt, class, SHORT)));
+        pool.withdraw(now(1));
+        let order: Vec<_> = (0..6).map(|_| next(&mut outcomes).attempt.0).collect();
+        assert_eq!(order, [1, 4, 6, 3, 5, 2]);
     }
 
     #[test]

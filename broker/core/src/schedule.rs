@@ -13,7 +13,7 @@ use crate::{
     cost::probe_of,
     fleet::Crew,
     job::{Holder, Job, Living, Probe, Work},
-    shares::Next,
+    shares::{Next, price},
     timers::Timer,
     workers::{Held, What},
 };
@@ -174,18 +174,25 @@ impl Core {
         mirror: Option<MirrorBand>,
         out: &mut Vec<Effect>,
     ) {
-        let kind_of_worker = self.workers.get(&to).expect("a worker with credit is connected").kind;
+        let worker = self.workers.get_mut(&to).expect("a worker with credit is connected");
         let job = self.jobs.get_mut(&id).expect("a job that wants workers lives");
         if job.engine.is_none() {
-            job.engine = Some(self.fleet.engine(kind_of_worker).to_owned());
+            job.engine = Some(self.fleet.engine(worker.kind).to_owned());
         }
         let held = Held::new(id, kind.into(), class, now);
         let bands = [(attempt, held.what)].into_iter().chain(mirror.map(|mirror| (mirror.attempt, What::Band(mirror.band()))));
+        let mut charges = 0;
         for (leased_as, what) in bands {
-            self.tell_leased(now, id, to, (leased_as, what, leased_as != attempt), out);
+            if let What::Band(band) = what {
+                let is_backup = job.leased.get(&band.first).is_some_and(|leased| leased.holders.len() > 1);
+                let charge = price(&self.fleet, job, worker, (band, leased_as != attempt));
+                charges += charge;
+                let name = worker.about.name.clone();
+                job.living.insert(leased_as, Living { leased: now, worker: to, name, charge });
+                out.push(Effect::Note(Note::BandLeased { job: id, band, worker: to, attempt: leased_as, is_backup }));
+            }
         }
-        let worker = self.workers.get_mut(&to).expect("as above");
-        let job = self.jobs.get(&id).expect("as above");
+        self.shares.charge(&mut job.claim, charges);
         worker.leases.insert(attempt, held);
         if let Some(mirror) = mirror {
             worker.leases.insert(mirror.attempt, Held { what: What::Band(mirror.band()), mirror_of: Some(attempt), ..held });
@@ -198,25 +205,6 @@ impl Core {
         worker.rank(to, &mut self.fleet);
         self.timers.arm(Timer::Worker(to), now.saturating_add(self.config.lease));
         self.touch(now, id);
-    }
-
-    /// Writes a band down as under way, and charges its job for it.
-    fn tell_leased(
-        &mut self,
-        now: Duration,
-        id: JobId,
-        to: WorkerId,
-        (attempt, what, is_mirror): (AttemptId, What, bool),
-        out: &mut Vec<Effect>,
-    ) {
-        let (What::Band(band), Some(job), Some(worker)) = (what, self.jobs.get(&id), self.workers.get(&to)) else { return };
-        let name = worker.about.name.clone();
-        let charge = self.price(job, worker, band, is_mirror);
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let is_backup = job.leased.get(&band.first).is_some_and(|leased| leased.holders.len() > 1);
-        job.living.insert(attempt, Living { leased: now, worker: to, name, charge });
-        self.shares.charge(&mut job.claim, charge);
-        out.push(Effect::Note(Note::BandLeased { job: id, band, worker: to, attempt, is_backup }));
     }
 
     /// Never used twice in this life; another life has another epoch.

@@ -22,7 +22,7 @@ use std::{
 
 use fractally_proto::{AttemptId, Band, JobId, Priority};
 
-use crate::{Core, cost::PROBE_BUDGET_MS, job::Job, workers::Worker};
+use crate::{Core, cost::PROBE_BUDGET_MS, fleet::Fleet, job::Job, workers::Worker};
 
 /// A class that wants workers and sees only better ones served waits for so long before it has a right to its part. Short enough that
 /// nobody takes a batch job for dead, long enough that a picture that somebody looks at is usually done by then.
@@ -159,10 +159,9 @@ impl Class {
         if at == account.at || (sabotage!(AccountNotMoved) && account.at.is_some() && wants) {
             return;
         }
-        if let Some(old) = std::mem::replace(&mut account.at, at) {
-            self.turns.remove(&(old, id));
-        }
-        self.turns.extend(at.map(|at| (at, id)));
+        // In this order a set of one keeps its memory.
+        at.map(|at| self.turns.insert((at, id)));
+        std::mem::replace(&mut account.at, at).map(|old| self.turns.remove(&(old, id)));
     }
 
     /// It was an account's turn at that time.
@@ -266,10 +265,8 @@ impl Shares {
         }
         let turn = wants.then(|| Turn { time: claim.ledger.time(1), job: claim.job });
         if turn != claim.turn {
-            if let Some(old) = std::mem::replace(&mut claim.turn, turn) {
-                account.turns.remove(&old);
-            }
-            account.turns.extend(turn);
+            turn.map(|turn| account.turns.insert(turn));
+            std::mem::replace(&mut claim.turn, turn).map(|old| account.turns.remove(&old));
         }
         class.place(claim.account);
     }
@@ -404,28 +401,23 @@ impl Core {
     pub(crate) fn retake_turn(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let wants = job.wants_workers();
-        self.shares.place(&mut job.claim, wants);
-    }
-
-    /// How long a worker should need for a band, µs of a thread.
-    pub(crate) fn price(&self, job: &Job, worker: &Worker, band: Band, is_mirror: bool) -> u64 {
-        let rows = job.layout.rows_of_band(band);
-        let units = if is_mirror { job.cost.cost_of_pixels(rows) } else { job.cost.cost(rows) };
-        let crew = || job.engine.as_deref().map(|engine| self.fleet.crew(engine, job.request.encoding).speed_mean);
-        crate::whole(units / worker.speed.or_else(crew).unwrap_or(1).max(1) as f64).max(1)
+        // What it was charged has moved its turn already.
+        if wants != job.claim.turn.is_some() {
+            self.shares.place(&mut job.claim, wants);
+        }
     }
 
     /// A living try is over: what it was charged makes room for what it took.
     pub(crate) fn settle(&mut self, now: Duration, id: JobId, attempt: AttemptId, spent: Spent) {
         let Some(living) = self.jobs.get_mut(&id).and_then(|job| job.living.get_mut(&attempt)) else { return };
         let (charged, leased, worker) = (std::mem::take(&mut living.charge), living.leased, living.worker);
-        let held = self.workers.get(&worker).and_then(|worker| worker.leases.get(&attempt));
-        let begun = held.map_or(Some(leased), |held| held.begun);
+        let held = || self.workers.get(&worker).and_then(|worker| worker.leases.get(&attempt));
+        let begun = || held().map_or(Some(leased), |held| held.begun);
         let spent = match spent {
             Spent::Computed(0) => charged,
             // A thread has not computed for longer than it had the lease, whatever its worker says.
             Spent::Computed(ns) => micros(Duration::from_nanos(ns).min(now.saturating_sub(leased))).max(1),
-            Spent::InVain => begun.map_or(0, |begun| micros(now.saturating_sub(begun)).min(charged)),
+            Spent::InVain => begun().map_or(0, |begun| micros(now.saturating_sub(begun)).min(charged)),
             Spent::Undone => 0,
         };
         if sabotage!(ChargeOfUndoneKept) && spent == 0 {
@@ -443,6 +435,14 @@ impl Core {
             self.shares.settle(&mut job.claim, 0, micros(Duration::from_nanos(compute_ns).min(budget)));
         }
     }
+}
+
+/// How long a worker should need for a band, or for one that it reads off another, µs of a thread.
+pub(crate) fn price(fleet: &Fleet, job: &Job, worker: &Worker, (band, is_mirror): (Band, bool)) -> u64 {
+    let rows = job.layout.rows_of_band(band);
+    let units = if is_mirror { job.cost.cost_of_pixels(rows) } else { job.cost.cost(rows) };
+    let crew = || job.engine.as_deref().map(|engine| fleet.crew(engine, job.request.encoding).speed_mean);
+    crate::whole(units / worker.speed.or_else(crew).unwrap_or(1).max(1) as f64).max(1)
 }
 
 fn micros(time: Duration) -> u64 {

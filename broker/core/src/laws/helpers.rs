@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn recalled(effects: &[Effect]) -> Vec<(u64, AttemptId)> {
+pub(super) fn recalled(effects: &[Effect]) -> Vec<(u64, AttemptId)> {
     let of = |effect: &Effect| match effect {
         Effect::ToWorker(worker, Message::Withdraw(withdraw)) if withdraw.if_waiting => Some((worker.0, withdraw.attempt)),
         _ => None,

@@ -4,12 +4,14 @@
 mod conduct;
 mod delivery;
 mod failures;
+mod hall;
 mod helpers;
 mod kept;
 mod leases;
 mod mirrors;
 mod peers;
 mod scheduling;
+mod shares;
 mod story;
 mod submits;
 
