@@ -74,6 +74,12 @@ mod bugs {
         LoserNotWithdrawn,
         /// A tile with a strip missing is taken.
         TileNotChecked,
+        /// A detached job is promised before it is on disk.
+        PromisedBeforeDisk,
+        /// A detached job that is cancelled is not over on disk, and comes back.
+        EndsAreNotPutOnDisk,
+        /// What is damaged on disk is read again and again.
+        DamageNotMended,
         /// What was charged for a band that was handed back stays charged.
         ChargeOfUndoneKept,
         /// What a job spent is charged to its account twice.

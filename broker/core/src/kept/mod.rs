@@ -205,6 +205,9 @@ impl Core {
         let record = KeptJob { job: id, key, account: account.clone(), priority, accepted_unix_ms, request };
         let phase = Phase::Arriving(BTreeSet::from([from]));
         let kept = Kept { key, account, priority, accepted_unix_ms, request, phase, engine: None, have: 0, bytes: 0 };
+        if sabotage!(PromisedBeforeDisk) {
+            out.push(Effect::ToClient(from, kept.accepted(id)));
+        }
         self.kept.jobs.insert(id, kept);
         self.keys.insert(key, id);
         out.push(Effect::ToJournal(ToJournal::Keep(Box::new(record))));
@@ -371,6 +374,9 @@ impl Core {
         self.kept.cramped.remove(&id);
         if let Some(kept) = self.kept.jobs.get_mut(&id) {
             kept.phase = Phase::Ending(end.clone(), BTreeSet::new());
+            if sabotage!(EndsAreNotPutOnDisk) && end.ending != KeptEnding::Done {
+                return self.on_ended(id, 4096, out);
+            }
             out.push(Effect::ToJournal(ToJournal::End { job: id, end }));
         }
     }
@@ -424,7 +430,7 @@ impl Core {
     fn on_damage(&mut self, now: Duration, id: JobId, strip: u32, what: String, out: &mut Vec<Effect>) {
         let Some(kept) = self.kept.jobs.get_mut(&id) else { return };
         match &kept.phase {
-            Phase::Living | Phase::Over(_) if strip < kept.have => {}
+            Phase::Living | Phase::Over(_) if strip < kept.have && !sabotage!(DamageNotMended) => {}
             // It is looked at again when its end is on disk; and what was cut off is not missed.
             Phase::Living | Phase::Over(_) | Phase::Arriving(_) | Phase::Ending(..) | Phase::Mending => return,
         }
