@@ -19,7 +19,7 @@ use fractally_broker_core::{FromJournal, KeptEnd, KeptEnding, KeptJob, KeptTotal
 use fractally_journal::{EndRecord, Error, JobRecord, Journal, ReadError, Recovered, Strips, Totals};
 use fractally_proto::{JobId, StripMeta};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tracing::{debug, error};
+use tracing::debug;
 
 /// Bytes that are written before they are synced.
 const SYNC_BYTES: u64 = 8 << 20;
@@ -58,6 +58,7 @@ pub(crate) struct Keeper {
     orders: Option<Sender<Order>>,
     says: UnboundedReceiver<Said>,
     thread: Option<JoinHandle<()>>,
+    is_gone: bool,
 }
 
 impl Keeper {
@@ -70,15 +71,13 @@ impl Keeper {
         let (says, said) = unbounded_channel();
         let worker = Worker::new(journal, says, stall);
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || worker.run(&taken))?;
-        Ok(Self { orders: Some(orders), says: said, thread: Some(thread) })
+        Ok(Self { orders: Some(orders), says: said, thread: Some(thread), is_gone: false })
     }
 
     pub(crate) fn order(&self, order: Order) {
-        if let Some(orders) = &self.orders
-            && orders.send(order).is_err()
-        {
-            // Its panic stands in the log. What is on disk stays, and nothing more is promised.
-            error!("the journal's thread is gone");
+        if let Some(orders) = &self.orders {
+            // A thread that is gone is told of by `next`.
+            let _ = orders.send(order);
         }
     }
 
@@ -86,7 +85,13 @@ impl Keeper {
     pub(crate) async fn next(&mut self) -> Said {
         match self.says.recv().await {
             Some(said) => said,
-            None => std::future::pending().await,
+            None if self.is_gone => std::future::pending().await,
+            // Its panic stands in the log. What is on disk stays, and nothing more is promised.
+            None => {
+                self.is_gone = true;
+                let trouble = "the broker's journal has failed; the broker must be started again".to_owned();
+                Said::Core(FromJournal::Trouble(Some(trouble)))
+            }
         }
     }
 }

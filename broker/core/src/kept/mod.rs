@@ -496,7 +496,7 @@ impl Core {
         let mut jobs: Vec<_> = self.kept.jobs.iter().filter(|(_, kept)| !matches!(kept.phase, Phase::Arriving(_))).collect();
         jobs.sort_by_key(|(id, kept)| std::cmp::Reverse((kept.accepted_unix_ms, **id)));
         let jobs = jobs.into_iter().take(limits::LIST_JOBS_MAX).map(|(&id, kept)| self.listed(now, id, kept)).collect();
-        let damaged = self.kept.damaged.iter().map(|(&job, why)| DamagedJob { job, why: why.clone() });
+        let damaged = self.kept.damaged.iter().map(|(&job, why)| DamagedJob { job, why: shortened(why) });
         let damaged = damaged.take(limits::LIST_JOBS_MAX).collect();
         out.push(Effect::ToClient(from, Message::ListReport(JobList { jobs, damaged }.encode())));
     }
@@ -530,7 +530,7 @@ impl Core {
         ListedJob {
             job: id,
             state,
-            why,
+            why: shortened(&why),
             account: kept.account.clone(),
             priority: kept.priority,
             request: kept.request,
@@ -570,6 +570,11 @@ impl Core {
     pub(crate) fn unix_ms(&self, now: Duration) -> u64 {
         self.config.started_unix_ms.saturating_add(millis(now))
     }
+}
+
+/// A text as lists have it: 4,096 jobs with the longest of everything fit a payload.
+fn shortened(text: &str) -> String {
+    text[..text.floor_char_boundary(limits::TEXT_BYTES_MAX)].to_owned()
 }
 
 fn failed(job: JobId, reason: &str) -> Message {

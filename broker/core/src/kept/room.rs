@@ -1,7 +1,8 @@
 //! Room on disk: what is forgotten when, and who waits where nothing may be.
 //!
 //! Jobs that are over go after [`JournalBounds::keep_for`](crate::JournalBounds), and earlier where room is short: those that failed or
-//! were cancelled first, then the earliest that are done, never one that somebody reads. A job that lives loses nothing: where nothing
+//! were cancelled first, then the earliest that are done, never one that somebody reads; and those of the account that needs the room before
+//! those of others. A job that lives loses nothing: where nothing
 //! more can be forgotten it waits, and so do its workers.
 
 use std::time::Duration;
@@ -17,7 +18,12 @@ const JOB_BYTES: u64 = 64 << 10;
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 impl Keeping {
-    /// The job that goes first when room is short, but for those that are read.
+    /// The job that goes first when `account` needs room.
+    fn next_to_go_for(&self, account: &str) -> Option<JobId> {
+        self.next_to_go(Some(account)).or_else(|| self.next_to_go(None))
+    }
+
+    /// The job that goes first when room is short, but for those that are read; of one account, or of all.
     fn next_to_go(&self, of: Option<&str>) -> Option<JobId> {
         let mut candidates = self.over.iter().map(|(_, id)| *id).filter(|&id| {
             let is_of = of.is_none_or(|account| self.jobs.get(&id).is_some_and(|kept| kept.account == account));
@@ -62,7 +68,8 @@ impl Core {
         let needed: u64 = self.kept.cramped.iter().filter_map(|id| self.jobs.get(id)?.next_takes()).sum();
         let max = self.config.journal.as_ref().map_or(0, |bounds| bounds.bytes_max);
         while self.kept.staying() + self.promised_on_disk() + needed > max && needed > 0 {
-            let Some(id) = self.kept.next_to_go(None) else { return };
+            let needs = self.kept.cramped.iter().find_map(|id| self.kept.jobs.get(id)).map_or("", |kept| &kept.account);
+            let Some(id) = self.kept.next_to_go_for(needs) else { return };
             self.forget(id, "for want of room", out);
         }
     }
@@ -75,7 +82,7 @@ impl Core {
             return busy(format!("the broker's journal cannot be written: {trouble}; try again later"));
         }
         while self.kept.jobs.len() >= bounds.jobs_max {
-            let Some(id) = self.kept.next_to_go(None) else {
+            let Some(id) = self.kept.next_to_go_for(account) else {
                 return busy(format!("{} detached jobs are not over, as many as there may be; try again later", bounds.jobs_max));
             };
             self.forget(id, "for want of room", out);
@@ -93,7 +100,7 @@ impl Core {
             self.forget(id, "for want of room of its account", out);
         }
         while self.kept.staying() + self.promised_on_disk() + JOB_BYTES > bounds.bytes_max {
-            let Some(id) = self.kept.next_to_go(None) else {
+            let Some(id) = self.kept.next_to_go_for(account) else {
                 let (bytes, max) = (self.kept.staying() >> 20, bounds.bytes_max >> 20);
                 let message = format!(
                     "the journal is full: {bytes} of {max} MiB, of jobs that are not over; wait for one to end, or cancel one"
