@@ -110,7 +110,7 @@ impl Bench {
                 self.to_broker.push_back(Answer::Client(client, ClientSays::Ack(Ack { job, have })));
             }
             Effect::DropWorker(_) | Effect::DropClient(_) => panic!("nobody misbehaves here"),
-            Effect::ToClient(..) | Effect::ToWorker(..) | Effect::Release(_) | Effect::Note(_) => {}
+            Effect::ToClient(..) | Effect::ToWorker(..) | Effect::ToJournal(_) | Effect::Release(_) | Effect::Note(_) => {}
         }
     }
 }

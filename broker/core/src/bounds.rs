@@ -12,6 +12,19 @@ pub(crate) fn work_of(request: &Request) -> u128 {
     u128::from(request.pixels()) * u128::from(request.iterations)
 }
 
+/// One that is too much by itself will be so later, too.
+fn too_much_work(work: u128, held: u128, max: u128, whose: &str, option: &str) -> Refusal {
+    let (code, way_out) = match work > max {
+        true => (RefusalCode::Limit, "ask for fewer pixels or iterations"),
+        false => (RefusalCode::Busy, "wait until some of it is done, or ask for fewer pixels or iterations"),
+    };
+    let message = format!(
+        "pixels x iterations are {work:.1e} for this job and {held:.1e} for those of {whose} in hand; together they may be {max:.1e}: \
+         {way_out}; the broker's {option} sets the limit"
+    );
+    Refusal::new(code, "work", message)
+}
+
 impl Core {
     /// Whether one more job of an account may be.
     ///
@@ -31,18 +44,14 @@ impl Core {
             return busy("jobs", format!("{max} jobs of {account:?} are in hand, as many as one account may have; {way_out}"));
         }
         let work = work_of(request);
-        let way_out = "wait until some of it is done, or ask for fewer pixels or iterations";
-        let (held, max) = (own().map(|(_, request)| work_of(request)).sum::<u128>(), self.config.work_per_account_max);
-        if held + work > max {
-            let what = format!("pixels x iterations of {account:?} are {held:.1e} in hand, and {work:.1e} with this job");
-            let message =
-                format!("{what}; one account may have {max:.1e}: {way_out}; the broker's --work-per-account sets the limit");
-            return busy("work", message);
-        }
-        let (held, max) = (all().map(|(_, request)| work_of(request)).sum::<u128>(), self.config.work_max);
-        if held + work > max {
-            let what = format!("pixels x iterations of all jobs are {held:.1e} in hand, and {work:.1e} more with this one");
-            return busy("work", format!("{what}; they may be {max:.1e}: {way_out}; the broker's --work-max sets the limit"));
+        let own = own().map(|(_, request)| work_of(request)).sum::<u128>();
+        let everything = all().map(|(_, request)| work_of(request)).sum::<u128>();
+        let of_account = (own, self.config.work_per_account_max, format!("{account:?}"), "--work-per-account");
+        let of_all = (everything, self.config.work_max, "all accounts".to_owned(), "--work-max");
+        for (held, max, whose, option) in [of_account, of_all] {
+            if held + work > max {
+                return Err(too_much_work(work, held, max, &whose, option));
+            }
         }
         Ok(())
     }

@@ -298,13 +298,15 @@ fn work_has_a_limit_for_each_account_and_in_all() {
     grid.submit(1, submit(2, 1));
     let (code, field, message) = grid.refused(1, submit(3, 1));
     assert_eq!((code, field.as_str()), (RefusalCode::Busy, "work"));
-    for word in ["\"ada\"", "1.3e10", "1.4e10", "fewer pixels or iterations", "--work-per-account"] {
+    for word in ["\"ada\"", "6.6e9", "1.3e10", "1.4e10", "fewer pixels or iterations", "--work-per-account"] {
         assert!(message.contains(word), "{word}: {message}");
     }
     grid.submit(2, submit(3, 1));
     let (code, field, message) = grid.refused(2, submit(4, 1));
     assert_eq!((code, field.as_str()), (RefusalCode::Busy, "work"));
-    assert!(message.contains("all jobs") && message.contains("--work-max"), "{message}");
+    let (code, ..) = grid.refused(2, submit(5, 3));
+    assert_eq!(code, RefusalCode::Limit, "it never will be less");
+    assert!(message.contains("all accounts") && message.contains("--work-max"), "{message}");
 }
 
 #[test]
