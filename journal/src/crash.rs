@@ -3,6 +3,8 @@
 //!
 //! `FRACTALLY_SEED` replays one seed, `FRACTALLY_JOURNAL_CRASHES` sets how many are tried (1,000).
 
+#![allow(clippy::cast_possible_truncation, reason = "a test")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,

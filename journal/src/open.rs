@@ -65,6 +65,9 @@ pub(crate) fn open(mut disk: Box<dyn Disk>, dir: &Path) -> Result<(Journal, Vec<
     for folder in [paths.tmp(), paths.jobs(), paths.damaged()] {
         disk.create_folder(&folder).at(&folder)?;
     }
+    // A broker that was killed left what it wrote in the memory of the operating system, where this one sees it: what is reported below
+    // must be durable.
+    disk.sync_all(dir).at(dir)?;
     empty_tmp(&*disk, &paths)?;
     if is_new {
         create_format(&*disk, &paths)?;
@@ -149,14 +152,10 @@ fn create_format(disk: &dyn Disk, paths: &Paths) -> Result<(), OpenError> {
     Ok(parent.map_or(Ok(()), |parent| disk.sync_folder(parent).at(parent))?)
 }
 
-/// Deletes what was being built or deleted when the last broker stopped.
+/// Deletes what was being built or deleted when the last broker stopped. A job that left `jobs/` is gone from there for certain by now.
 fn empty_tmp(disk: &dyn Disk, paths: &Paths) -> Result<(), OpenError> {
     let tmp = paths.tmp();
     let names = disk.names(&tmp).at(&tmp)?;
-    if !names.is_empty() {
-        // A job that left jobs/ must be gone from there for certain before it is taken apart.
-        disk.sync_folder(&paths.jobs()).at(&paths.jobs())?;
-    }
     for name in names {
         let path = tmp.join(name);
         disk.remove(&path).at(&path)?;

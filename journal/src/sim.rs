@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     io,
     path::Path,
     sync::{Arc, Mutex, MutexGuard},
@@ -102,6 +102,17 @@ fn write(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
     content[offset..offset + bytes.len()].copy_from_slice(bytes);
 }
 
+impl Node {
+    fn make_durable(&mut self) {
+        for change in std::mem::take(&mut self.pending) {
+            match change {
+                Change::Write(offset, bytes) => write(&mut self.durable, offset, &bytes),
+                Change::Cut(bytes) => self.durable.resize(usize::try_from(bytes).unwrap(), 0),
+            }
+        }
+    }
+}
+
 impl World {
     /// Whether this operation fails, and how.
     fn step(&mut self) -> io::Result<()> {
@@ -122,8 +133,8 @@ impl World {
     }
 
     fn parent(&self, path: &Path) -> io::Result<Name> {
-        let folder = self.find(path.parent().unwrap_or(Path::new(""))).ok_or_else(missing)?;
-        Ok((folder, path.file_name().unwrap_or(OsStr::new("")).to_owned()))
+        let folder = self.find(path.parent().unwrap()).ok_or_else(missing)?;
+        Ok((folder, path.file_name().unwrap().to_owned()))
     }
 
     fn rename_step(&mut self, step: Step) {
@@ -316,6 +327,14 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn sync_all(&self, _: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.step()?;
+        std::mem::take(&mut world.pending_names).into_iter().for_each(|step| world.make_durable(step));
+        world.nodes.iter_mut().for_each(Node::make_durable);
+        Ok(())
+    }
+
     fn lock(&mut self, _: &Path) -> io::Result<bool> {
         Ok(!std::mem::replace(&mut self.world().is_locked, true))
     }
@@ -350,10 +369,7 @@ impl DiskFile for SimFile {
         let has_power = world.fuse != Some(0);
         let node = &mut world.nodes[self.1];
         match &outcome {
-            Ok(()) => std::mem::take(&mut node.pending).into_iter().for_each(|change| match change {
-                Change::Write(offset, bytes) => write(&mut node.durable, offset, &bytes),
-                Change::Cut(bytes) => node.durable.resize(usize::try_from(bytes).unwrap(), 0),
-            }),
+            Ok(()) => node.make_durable(),
             Err(_) if has_power => node.pending.clear(),
             Err(_) => {}
         }
