@@ -78,6 +78,8 @@ pub(crate) struct World {
     pub(crate) fuse: Option<u64>,
     /// Of a hundred operations so many fail.
     pub(crate) failing_percent: u64,
+    /// The name of files that cannot be read.
+    pub(crate) bad_sectors: Option<&'static str>,
     is_locked: bool,
 }
 
@@ -236,6 +238,7 @@ impl SimDisk {
             rng: Rng(seed),
             fuse: None,
             failing_percent: 0,
+            bad_sectors: None,
             is_locked: false,
         };
         Self(Arc::new(Mutex::new(world)))
@@ -344,6 +347,9 @@ impl DiskFile for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut world = self.0.world();
         world.step()?;
+        if world.names.iter().any(|((_, name), inode)| *inode == self.1 && world.bad_sectors.is_some_and(|bad| name == bad)) {
+            return Err(os_error(EIO));
+        }
         let content = &world.nodes[self.1].now;
         let from = usize::try_from(offset).unwrap().min(content.len());
         let count = buffer.len().min(content.len() - from);
