@@ -3,7 +3,7 @@
 //!
 //! Sectors of 512 bytes are written whole or not at all; a file that grew may hold garbage where nothing arrived. A rename is one step in
 //! both folders. Names become durable when one of their folders is synced, and at random when the power goes. A sync that fails has
-//! dropped what it should have written, as Linux does.
+//! dropped what it should have written, as Linux does; lengths are in the file system's own journal, and are not dropped.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -376,7 +376,7 @@ impl DiskFile for SimFile {
         let node = &mut world.nodes[self.1];
         match &outcome {
             Ok(()) => node.make_durable(),
-            Err(_) if has_power => node.pending.clear(),
+            Err(_) if has_power => node.pending.retain(|change| matches!(change, Change::Cut(_))),
             Err(_) => {}
         }
         outcome
