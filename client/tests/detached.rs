@@ -104,7 +104,7 @@ impl Puppet {
 
     async fn answer_list(&mut self, jobs: Vec<ListedJob>) -> Peer {
         let (peer, ()) = self.expect(|message| matches!(message, Message::ListQuery).then_some(())).await;
-        self.say(peer, Message::ListReport(JobList { jobs }.encode()));
+        self.say(peer, Message::ListReport(JobList { jobs, damaged: vec![] }.encode()));
         peer
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! `FRACTALLY_SEED` replays one seed, `FRACTALLY_JOURNAL_CRASHES` sets how many are tried (1,000).
 
+#![allow(clippy::cast_possible_truncation, reason = "a test")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -312,4 +314,43 @@ fn what_was_promised_survives_every_crash() {
         None => 0..count("FRACTALLY_JOURNAL_CRASHES").unwrap_or(1000),
     };
     seeds.for_each(one_life_after_another);
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_costs_what_it_held() {
+    let disk = SimDisk::new(1);
+    let dir = PathBuf::from(FOLDER).join("state");
+    let opened = || open::open(Box::new(disk.clone()), &dir).unwrap();
+    let job = JobId(1);
+    let store = |journal: &mut Journal| {
+        let (metas, payload) = (vec![StripMeta(10, 5); STRIPS as usize], vec![3; 10 * STRIPS as usize]);
+        journal.append(job, ENGINES[0], 0, &metas, &payload).unwrap();
+        assert_eq!(journal.sync()[0].1.as_ref().unwrap().have, STRIPS);
+        journal.end(job, &ending(KeptEnding::Done)).unwrap();
+    };
+    let fails_with = |name: &'static str| {
+        disk.world().bad_sectors = Some(name);
+        disk.kill();
+        opened()
+    };
+    let mut journal = opened().0;
+    journal.keep(&record(job)).unwrap();
+    store(&mut journal);
+    drop(journal);
+
+    let (mut journal, recovered, _) = fails_with("strips");
+    assert_eq!((recovered[0].have, &recovered[0].healed), (STRIPS, &None));
+    assert!(matches!(journal.read(job, 4, 1, 1), Err(ReadError::Damaged { strip: 4, .. })));
+    assert_eq!(journal.cut(job, 4).unwrap().have, 4);
+    let (_, recovered, _) = fails_with("end");
+    assert_eq!((recovered[0].have, &recovered[0].end), (4, &None));
+    let (mut journal, recovered, _) = fails_with("index");
+    assert_eq!((recovered[0].have, &recovered[0].engine), (0, &None));
+    assert!(recovered[0].healed.as_ref().unwrap().contains("index"));
+    disk.world().bad_sectors = None;
+    store(&mut journal);
+    let (_, recovered, _) = fails_with("end");
+    assert!(recovered[0].end.is_none() && recovered[0].healed.as_ref().unwrap().contains("end"));
+    let (_, recovered, lost) = fails_with("job");
+    assert_eq!((recovered.len(), lost.len(), lost[0].job), (0, 1, Some(job)));
 }

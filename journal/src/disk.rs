@@ -35,6 +35,8 @@ pub(crate) trait Disk: Send + fmt::Debug {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes durable what was created, renamed and removed in `folder`.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Makes everything durable that any process has written to the file system on which `folder` lies.
+    fn sync_all(&self, folder: &Path) -> io::Result<()>;
     /// Holds the lock file at `path` until the disk is dropped. Whether nobody else holds it.
     fn lock(&mut self, path: &Path) -> io::Result<bool>;
 }
@@ -94,6 +96,17 @@ impl Disk for OsDisk {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sync_all(&self, folder: &Path) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(File::open(folder)?)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn sync_all(&self, _: &Path) -> io::Result<()> {
+        rustix::fs::sync();
+        Ok(())
     }
 
     fn lock(&mut self, path: &Path) -> io::Result<bool> {

@@ -101,9 +101,14 @@ pub enum Error {
 impl Error {
     /// Whether room on the disk, or a quota, is what is missing: the same call may succeed later.
     pub fn is_full(&self) -> bool {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+        matches!(self, Self::Io { source, .. } if is_about_room(source))
     }
+}
+
+/// Whether an error says that the disk is full, or a quota.
+pub(crate) fn is_about_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// Why strips were not read.

@@ -18,6 +18,7 @@ use crate::{
     index::{Chain, Header, entry_offset},
     open,
     records::KeptEnding,
+    recover,
 };
 
 /// The jobs on disk. One at a time for each state directory.
@@ -267,7 +268,7 @@ impl Journal {
         let (layout, have, lengths) = (kept.layout, have.min(kept.have()), (kept.index_bytes(), kept.strips_bytes()));
         let (strips_path, index_path) = (self.paths.strips(job), self.paths.index(job));
         let pair = self.pair(job)?;
-        let stored = open::scan(&*pair.index, job, layout, lengths, have).at(&index_path)?.chain;
+        let stored = recover::scan(&*pair.index, job, layout, lengths, have).at(&index_path)?.chain;
         let kept = self.job_mut(job)?;
         // Forgotten from here on, whatever fails below.
         (kept.stored, kept.index_ahead) = (stored, true);

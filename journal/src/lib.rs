@@ -18,6 +18,7 @@ mod journal;
 mod open;
 mod read;
 pub mod records;
+mod recover;
 mod seal;
 #[cfg(test)]
 mod sim;

@@ -10,7 +10,7 @@ use crate::{
     disk::DiskFile,
     error::{At, AtPath},
     index::{Chain, ENTRY_BYTES, Entry, HEADER_BYTES, entry_offset},
-    open::is_of_the_medium,
+    recover::is_of_the_medium,
     seal::{u32_at, u64_at},
 };
 

@@ -3,11 +3,11 @@
 //!
 //! Sectors of 512 bytes are written whole or not at all; a file that grew may hold garbage where nothing arrived. A rename is one step in
 //! both folders. Names become durable when one of their folders is synced, and at random when the power goes. A sync that fails has
-//! dropped what it should have written, as Linux does.
+//! dropped what it should have written, as Linux does; lengths are in the file system's own journal, and are not dropped.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     io,
     path::Path,
     sync::{Arc, Mutex, MutexGuard},
@@ -78,6 +78,8 @@ pub(crate) struct World {
     pub(crate) fuse: Option<u64>,
     /// Of a hundred operations so many fail.
     pub(crate) failing_percent: u64,
+    /// The name of files that cannot be read.
+    pub(crate) bad_sectors: Option<&'static str>,
     is_locked: bool,
 }
 
@@ -102,6 +104,17 @@ fn write(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
     content[offset..offset + bytes.len()].copy_from_slice(bytes);
 }
 
+impl Node {
+    fn make_durable(&mut self) {
+        for change in std::mem::take(&mut self.pending) {
+            match change {
+                Change::Write(offset, bytes) => write(&mut self.durable, offset, &bytes),
+                Change::Cut(bytes) => self.durable.resize(usize::try_from(bytes).unwrap(), 0),
+            }
+        }
+    }
+}
+
 impl World {
     /// Whether this operation fails, and how.
     fn step(&mut self) -> io::Result<()> {
@@ -122,8 +135,8 @@ impl World {
     }
 
     fn parent(&self, path: &Path) -> io::Result<Name> {
-        let folder = self.find(path.parent().unwrap_or(Path::new(""))).ok_or_else(missing)?;
-        Ok((folder, path.file_name().unwrap_or(OsStr::new("")).to_owned()))
+        let folder = self.find(path.parent().unwrap()).ok_or_else(missing)?;
+        Ok((folder, path.file_name().unwrap().to_owned()))
     }
 
     fn rename_step(&mut self, step: Step) {
@@ -225,6 +238,7 @@ impl SimDisk {
             rng: Rng(seed),
             fuse: None,
             failing_percent: 0,
+            bad_sectors: None,
             is_locked: false,
         };
         Self(Arc::new(Mutex::new(world)))
@@ -316,6 +330,14 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn sync_all(&self, _: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.step()?;
+        std::mem::take(&mut world.pending_names).into_iter().for_each(|step| world.make_durable(step));
+        world.nodes.iter_mut().for_each(Node::make_durable);
+        Ok(())
+    }
+
     fn lock(&mut self, _: &Path) -> io::Result<bool> {
         Ok(!std::mem::replace(&mut self.world().is_locked, true))
     }
@@ -325,6 +347,9 @@ impl DiskFile for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut world = self.0.world();
         world.step()?;
+        if world.names.iter().any(|((_, name), inode)| *inode == self.1 && world.bad_sectors.is_some_and(|bad| name == bad)) {
+            return Err(os_error(EIO));
+        }
         let content = &world.nodes[self.1].now;
         let from = usize::try_from(offset).unwrap().min(content.len());
         let count = buffer.len().min(content.len() - from);
@@ -350,11 +375,8 @@ impl DiskFile for SimFile {
         let has_power = world.fuse != Some(0);
         let node = &mut world.nodes[self.1];
         match &outcome {
-            Ok(()) => std::mem::take(&mut node.pending).into_iter().for_each(|change| match change {
-                Change::Write(offset, bytes) => write(&mut node.durable, offset, &bytes),
-                Change::Cut(bytes) => node.durable.resize(usize::try_from(bytes).unwrap(), 0),
-            }),
-            Err(_) if has_power => node.pending.clear(),
+            Ok(()) => node.make_durable(),
+            Err(_) if has_power => node.pending.retain(|change| matches!(change, Change::Cut(_))),
             Err(_) => {}
         }
         outcome
