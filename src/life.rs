@@ -141,7 +141,7 @@ fn random<const N: usize>() -> [u8; N] {
 /// Whom jobs are counted for where nothing else is said: who runs this, and on which host.
 pub(crate) fn account() -> String {
     let named = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok()).find(|name| !name.is_empty());
-    let user = named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    let user = named.unwrap_or_else(|| format!("uid{}", rustix::process::getuid().as_raw()));
     let mut account = format!("{user}@{}", rustix::system::uname().nodename().to_string_lossy());
     account.truncate(account.floor_char_boundary(limits::TEXT_BYTES_MAX));
     account

@@ -322,7 +322,7 @@ fn record(job: &KeptJob) -> JobRecord {
     JobRecord {
         job: job.job,
         key: job.key,
-        client: job.account.clone(),
+        account: job.account.clone(),
         priority: job.priority,
         accepted_unix_ms: job.accepted_unix_ms,
         request: job.request,
@@ -344,7 +344,7 @@ fn end_record(end: &KeptEnd) -> EndRecord {
 
 /// What was found on disk, as the core wants it.
 pub(crate) fn restored(found: Recovered) -> Restored {
-    let JobRecord { job, key, client, priority, accepted_unix_ms, request } = found.record;
+    let JobRecord { job, key, account, priority, accepted_unix_ms, request } = found.record;
     let end = found.end.map(|EndRecord { ended_unix_ms, ending, totals }| KeptEnd {
         ended_unix_ms,
         ending: match ending {
@@ -361,7 +361,7 @@ pub(crate) fn restored(found: Recovered) -> Restored {
             workers: totals.workers,
         },
     });
-    let job = KeptJob { job, key, account: client, priority, accepted_unix_ms, request };
+    let job = KeptJob { job, key, account, priority, accepted_unix_ms, request };
     Restored { job, engine: found.engine, have: found.have, bytes: found.bytes, end }
 }
 

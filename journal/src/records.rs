@@ -11,8 +11,8 @@ const VERSION: u32 = 1;
 /// Nesting of maps and arrays in a body.
 const DEPTH_MAX: usize = 8;
 
-/// Bytes of [`JobRecord::client`] at the most.
-pub const CLIENT_BYTES_MAX: usize = limits::TEXT_BYTES_MAX;
+/// Bytes of [`JobRecord::account`] at the most.
+pub const ACCOUNT_BYTES_MAX: usize = limits::TEXT_BYTES_MAX;
 /// Bytes of the reason in a [`KeptEnding`] at the most; a longer one is cut off.
 pub const REASON_BYTES_MAX: usize = 1024;
 
@@ -23,8 +23,8 @@ pub struct JobRecord {
     pub job: JobId,
     /// The client's idempotency key.
     pub key: JobKey,
-    /// Who asked for it, for people: at most [`CLIENT_BYTES_MAX`] bytes.
-    pub client: String,
+    /// Whom it is counted for: at most [`ACCOUNT_BYTES_MAX`] bytes.
+    pub account: String,
     /// Which jobs go first.
     pub priority: Priority,
     /// When it was accepted, milliseconds since 1970 in UTC.
@@ -45,7 +45,7 @@ pub enum KeptEnding {
     Cancelled(String),
 }
 
-/// What a job took, over all lives of the broker.
+/// What a job took, in the life of the broker that ended it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Iterations executed.
@@ -86,7 +86,7 @@ impl JobRecord {
     /// The file `job`.
     ///
     /// # Errors
-    /// What is wrong with the record, where it could not be read again: a client over [`CLIENT_BYTES_MAX`], a request that nobody
+    /// What is wrong with the record, where it could not be read again: an account over [`ACCOUNT_BYTES_MAX`], a request that nobody
     /// can draw.
     pub fn encode(&self) -> Result<Vec<u8>, Damage> {
         self.check()?;
@@ -109,8 +109,8 @@ impl JobRecord {
     }
 
     fn check(&self) -> Result<(), Damage> {
-        if self.client.len() > CLIENT_BYTES_MAX {
-            return Err(Damage::Content(format!("client has {} bytes; at most {CLIENT_BYTES_MAX}", self.client.len())));
+        if self.account.len() > ACCOUNT_BYTES_MAX {
+            return Err(Damage::Content(format!("account has {} bytes; at most {ACCOUNT_BYTES_MAX}", self.account.len())));
         }
         // A broker may set other limits than the default ones; these are where strips no longer fit a message.
         let widest = Limits {

@@ -237,7 +237,7 @@ fn a_caller_who_errs_is_told_and_changes_nothing() {
     journal.keep(&record(1, 10)).unwrap();
     assert!(matches!(journal.keep(&record(1, 10)), Err(Error::Exists(JobId(1)))));
     let mut wrong = record(2, 10);
-    wrong.client = "x".repeat(257);
+    wrong.account = "x".repeat(257);
     assert!(matches!(journal.keep(&wrong), Err(Error::Invalid { .. })));
     wrong = record(2, 10);
     wrong.request.c[0] = f64::NAN;

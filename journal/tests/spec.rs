@@ -32,7 +32,7 @@ fn record() -> JobRecord {
         encoding: Encoding::Counts,
     };
     let (key, priority) = (JobKey(*b"0123456789abcdef"), Priority::Batch);
-    JobRecord { job: JOB, key, client: "host:42".into(), priority, accepted_unix_ms: 1_700_000_000_000, request }
+    JobRecord { job: JOB, key, account: "ada".into(), priority, accepted_unix_ms: 1_700_000_000_000, request }
 }
 
 fn end() -> EndRecord {

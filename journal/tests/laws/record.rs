@@ -2,7 +2,7 @@
 
 use fractally_journal::{
     EndRecord, JobRecord, KeptEnding, Totals,
-    records::{CLIENT_BYTES_MAX, REASON_BYTES_MAX},
+    records::{ACCOUNT_BYTES_MAX, REASON_BYTES_MAX},
 };
 use fractally_proto::{Encoding, JobId, JobKey, Layout, Priority, Request, Size, Window, limits};
 
@@ -28,7 +28,7 @@ fn reseal(file: &[u8]) -> Vec<u8> {
 pub(super) fn check_job(input: &[u8], resealed: bool) -> bool {
     let file = if resealed { reseal(input) } else { input.to_vec() };
     let Ok(record) = bounded(file.len(), || JobRecord::decode(&file)) else { return false };
-    assert!(record.client.len() <= CLIENT_BYTES_MAX);
+    assert!(record.account.len() <= ACCOUNT_BYTES_MAX);
     let layout = Layout::of(&record.request);
     assert!(layout.strips() >= 1 && (1..=limits::PAYLOAD_BYTES_MAX as u64).contains(&layout.strip_len_max()));
     assert_eq!(layout.rows_before(layout.strips()), record.request.window.h);
@@ -59,10 +59,10 @@ pub(super) fn check_end(input: &[u8], resealed: bool) -> bool {
 pub(super) fn jobs() -> Vec<Vec<u8>> {
     let size = Size { w: 87_382, h: 30 };
     let small = Request { size, window: Window::whole(size), encoding: Encoding::Counts, ..Request::default() };
-    let record = |client: &str, request| JobRecord {
+    let record = |account: &str, request| JobRecord {
         job: JOB,
         key: JobKey(*b"0123456789abcdef"),
-        client: client.to_owned(),
+        account: account.to_owned(),
         priority: Priority::Batch,
         accepted_unix_ms: 1_700_000_000_123,
         request,
