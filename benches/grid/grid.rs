@@ -15,9 +15,11 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// Starts them over TCP, as on a LAN, and waits until all workers are there; `options` are the broker's.
+    /// Starts them over TCP, as on a LAN, and waits until all workers are there; `options` are the broker's. Its journal is in the lab,
+    /// or in a new folder in `FRACTALLY_BENCH_STATE`: another file system.
     pub(crate) fn start(lab: &Lab, workers: usize, options: &[&str]) -> Self {
-        let state = tempfile::Builder::new().prefix("state-").tempdir_in(lab.path("")).expect("the lab can be written").keep();
+        let folder = std::env::var_os("FRACTALLY_BENCH_STATE").map_or_else(|| lab.path(""), PathBuf::from);
+        let state = tempfile::Builder::new().prefix("state-").tempdir_in(folder).expect("a folder for the journal").keep();
         let directory = state.to_str().expect("the lab's name is plain");
         let ports = ["--client-port", "0", "--worker-port", "0", "--log", "warn", "--state", directory];
         let broker = BrokerProcess::start_with(lab, &[&ports, options].concat());

@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub(crate) fn compare(lab: &Lab, side: u32, runs: usize, runtime: &Runtime) {
     let bytes = 4 * u64::from(side) * u64::from(side);
     let picture = Picture { size: format!("{side}x{side}") };
-    let mut took: [(&str, Vec<Duration>); 4] = [
+    let mut took: [(&str, Vec<Taken>); 4] = [
         ("attached", Vec::new()),
         ("detached", Vec::new()),
         ("detached and followed", Vec::new()),
@@ -34,30 +34,43 @@ pub(crate) fn compare(lab: &Lab, side: u32, runs: usize, runtime: &Runtime) {
     ];
     for run in 0..=runs {
         let grid = Grid::start(lab, WORKERS, &[]);
-        // The first of each tells the broker what its workers can do.
-        let one = |times: &mut Vec<Duration>, time: Duration| {
+        // Another one comes first each time, as a disk that was just written to is slower. The first round tells the broker what its
+        // workers can do.
+        for which in [0, 1, 2, 3].map(|which| (run + which) % 4) {
+            let cpu_before = grid.broker.process.cpu_time();
+            let wall = match which {
+                0 => attached(lab, &grid, &picture),
+                1 => detached(lab, &grid, &picture, runtime),
+                2 => followed(lab, &grid, &picture),
+                _ => plain(&grid.state.join("plain"), bytes),
+            };
             if run > 0 {
-                times.push(time)
+                took[which].1.push(Taken { wall, cpu: grid.broker.process.cpu_time() - cpu_before });
             }
-        };
-        one(&mut took[0].1, attached(lab, &grid, &picture));
-        one(&mut took[1].1, detached(lab, &grid, &picture, runtime));
-        one(&mut took[2].1, followed(lab, &grid, &picture));
-        one(&mut took[3].1, plain(&grid.state.join("plain"), bytes));
+        }
         let state = grid.state.clone();
         drop(grid);
         fs::remove_dir_all(state).expect("the lab can be written");
     }
-    let base = Spread::of(took[0].1.clone()).median;
-    for (name, times) in took {
-        let spread = Spread::of(times);
-        let [median, most, least] = [spread.median, spread.least, spread.most].map(|seconds| bytes as f64 / seconds / 1e6);
+    let spread = |taken: &[Taken], of: fn(&Taken) -> Duration| Spread::of(taken.iter().map(of).collect());
+    let base = spread(&took[0].1, |taken| taken.wall).median;
+    for (name, taken) in took {
+        let wall = spread(&taken, |taken| taken.wall);
+        let [median, most, least] = [wall.median, wall.least, wall.most].map(|seconds| bytes as f64 / seconds / 1e6);
         println!(
-            "{} MiB of counts, {name}: {spread}, {median:.0} MB/s ({least:.0}, {most:.0}), {:.0} % of attached",
+            "{} MiB of counts, {name}: {wall}, {median:.0} MB/s ({least:.0}, {most:.0}), {:.0} % of attached; broker's CPU {:.2} s",
             bytes >> 20,
-            100.0 * base / spread.median
+            100.0 * base / wall.median,
+            spread(&taken, |taken| taken.cpu).median
         );
     }
+}
+
+/// One run.
+struct Taken {
+    wall: Duration,
+    /// Of the broker, on all its threads.
+    cpu: Duration,
 }
 
 /// What is drawn: counts that take little to compute.

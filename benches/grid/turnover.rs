@@ -2,7 +2,8 @@
 //! promise, and whether the directory ever takes more than it may.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Write,
     os::unix::fs::MetadataExt,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
@@ -37,6 +38,7 @@ struct Taken {
 /// Prints rates and the most bytes seen, over `jobs` jobs, with `mib` MiB for all of them.
 pub(crate) fn compare(lab: &Lab, jobs: u32, mib: u64, runtime: &Runtime) {
     let grid = Grid::start(lab, WORKERS, &["--state-size", &mib.to_string()]);
+    let mut syncs = small_syncs(&grid.state);
     let is_over = AtomicBool::new(false);
     let began = Instant::now();
     let (mut waits, taken) = thread::scope(|scope| {
@@ -46,10 +48,13 @@ pub(crate) fn compare(lab: &Lab, jobs: u32, mib: u64, runtime: &Runtime) {
         (waits, sampler.join().expect("sampling does not panic"))
     });
     let took = began.elapsed().as_secs_f64();
+    syncs.extend(small_syncs(&grid.state));
     waits.sort_unstable();
+    syncs.sort_unstable();
     let us = |part: f64| waits[((waits.len() - 1) as f64 * part).round() as usize].as_micros();
     println!("{jobs} small jobs, {IN_FLIGHT} in flight: {:.0} jobs/s", f64::from(jobs) / took);
     println!("from SUBMIT to ACCEPTED: p50 {} us, p99 {} us, most {} us", us(0.5), us(0.99), us(1.0));
+    println!("a new file of 1 KiB there, written and synced, before and after: p50 {} us", syncs[syncs.len() / 2].as_micros());
     let part =
         |bytes: u64| format!("{:.2} MiB ({:.0} %)", bytes as f64 / f64::from(1 << 20), 100.0 * bytes as f64 / (mib << 20) as f64);
     println!(
@@ -58,6 +63,21 @@ pub(crate) fn compare(lab: &Lab, jobs: u32, mib: u64, runtime: &Runtime) {
         part(taken.all),
         taken.samples
     );
+}
+
+/// What the file system takes for the least that can be promised.
+fn small_syncs(folder: &Path) -> Vec<Duration> {
+    let path = folder.join("small");
+    let sync = |_| {
+        let began = Instant::now();
+        let mut file = File::create(&path).expect("the lab can be written");
+        file.write_all(&[1; 1024]).expect("the disk has room");
+        file.sync_data().expect("the disk works");
+        let took = began.elapsed();
+        fs::remove_file(&path).expect("it was there");
+        took
+    };
+    (0..50).map(sync).collect()
 }
 
 /// How long each promise took.
