@@ -45,13 +45,18 @@ pub(crate) fn compare(lab: &Lab, renders: usize, runtime: &Runtime) {
     };
     block(BLOCK, &mut Vec::new());
     let (mut idle, mut beside, mut bands) = (Vec::new(), Vec::new(), Vec::new());
+    // What the batch bands took of threads, and how many they were: their time in queues is not counted.
+    let (mut thread_ns, mut delivered) = (0, 0);
     while beside.len() < renders {
         block(BLOCK, &mut idle);
         let job = batch.keep(runtime, 1 << 64 | beside.len() as u128, long_batch(beside.len()), Priority::Batch);
         // Until the first bands have taught the broker how long others take.
         await_bands(&batch, job, runtime);
         block(BLOCK, &mut beside);
-        let tries = batch.story(runtime, job).tries;
+        thread_ns += batch.list(runtime).iter().find(|listed| listed.job == job).map_or(0, |listed| listed.compute_ns);
+        let story = batch.story(runtime, job);
+        delivered += story.bands;
+        let tries = story.tries;
         bands.extend(tries.iter().filter(|tried| tried.end == TryEnd::Delivered).map(|tried| tried.lasted_us as f64 / 1e6));
         batch.cancel(runtime, job);
         let is_free = |status: &serde_json::Value| {
@@ -70,6 +75,7 @@ pub(crate) fn compare(lab: &Lab, renders: usize, runtime: &Runtime) {
             ms(|waited| waited.first_band.as_secs_f64() * 1e3),
         );
     }
+    println!("a batch band took {:.3} s of a thread on average", thread_ns as f64 / 1e9 / delivered as f64);
     let p90 = bands[bands.len() * 9 / 10];
     println!(
         "{} bands of the batch job lasted from lease to end: median {:.3} s, p90 {p90:.3} s, most {:.3} s",
@@ -104,6 +110,6 @@ fn await_bands(batch: &Asker<'_>, job: JobId, runtime: &Runtime) {
 
 fn quantiles(mut of: Vec<f64>) -> String {
     of.sort_by(f64::total_cmp);
-    let at = |part: f64| of[((of.len() - 1) as f64 * part).round() as usize];
-    format!("p50 {:.1}, p99 {:.1}, most {:.1}", at(0.5), at(0.99), at(1.0))
+    let at = |percent: usize| of[((of.len() * percent) / 100).min(of.len() - 1)];
+    format!("p50 {:.1}, p99 {:.1}, most {:.1}", at(50), at(99), at(100))
 }

@@ -51,9 +51,9 @@ pub(crate) fn compare(lab: &Lab, jobs: u32, mib: u64, runtime: &Runtime) {
     syncs.extend(small_syncs(&grid.state));
     waits.sort_unstable();
     syncs.sort_unstable();
-    let us = |part: f64| waits[((waits.len() - 1) as f64 * part).round() as usize].as_micros();
+    let us = |percent: usize| waits[((waits.len() * percent) / 100).min(waits.len() - 1)].as_micros();
     println!("{jobs} small jobs, {IN_FLIGHT} in flight: {:.0} jobs/s", f64::from(jobs) / took);
-    println!("from SUBMIT to ACCEPTED: p50 {} us, p99 {} us, most {} us", us(0.5), us(0.99), us(1.0));
+    println!("from SUBMIT to ACCEPTED: p50 {} us, p99 {} us, most {} us", us(50), us(99), us(100));
     println!("a new file of 1 KiB there, written and synced, before and after: p50 {} us", syncs[syncs.len() / 2].as_micros());
     let part =
         |bytes: u64| format!("{:.2} MiB ({:.0} %)", bytes as f64 / f64::from(1 << 20), 100.0 * bytes as f64 / (mib << 20) as f64);
