@@ -3,14 +3,20 @@
 //! grid costs when there is nothing to compute, and what the guard adds to its connections.
 //!
 //! `cargo bench --bench grid` prints medians with their spread. Figures of one run may be compared with one another; those of
-//! different runs may not, since machines are noisy. `cargo bench --bench grid guard` measures the guard alone.
+//! different runs may not, since machines are noisy. A name measures one thing alone: `cargo bench --bench grid NAME` with `guard`,
+//! or, of detached jobs, which take longer and are measured when named only, `shares`, `beside`, `journal` or `turnover`.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
+mod beside;
+mod grid;
 mod guard;
+mod journal;
 mod overhead;
+mod shares;
 mod slow;
 mod threads;
+mod turnover;
 
 use std::{
     fs,
@@ -31,11 +37,44 @@ fn main() {
     let is_test = std::env::args().any(|arg| arg == "--test");
     let asked = std::env::var("FRACTALLY_BENCH_RUNS").ok().and_then(|runs| runs.parse().ok());
     let runs = if is_test { 1 } else { asked.unwrap_or(RUNS) };
-    if std::env::args().any(|arg| arg == "guard") {
-        return guard::compare(runs, 5000);
+    let name = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    match (name, is_test) {
+        (Some(name), _) => alone(&name, asked, is_test),
+        (None, false) => everything(runs, false),
+        (None, true) => {
+            everything(1, true);
+            ALONE.iter().for_each(|name| alone(name, asked, true));
+        }
     }
+}
+
+/// What is measured when it is named.
+const ALONE: [&str; 4] = ["shares", "beside", "journal", "turnover"];
+
+fn alone(name: &str, runs: Option<usize>, is_test: bool) {
+    let lab = Lab::new(env!("CARGO_BIN_EXE_fractally"));
+    let runtime = runtime();
+    println!("{} | load {}", machine(), load());
+    match name {
+        "guard" => guard::compare(runs.unwrap_or(RUNS), 5000),
+        "shares" => {
+            let seconds = std::env::var("FRACTALLY_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30.0);
+            let window = Duration::from_secs_f64(if is_test { 1.0 } else { seconds });
+            shares::compare(&lab, window, runs.unwrap_or(1), &runtime);
+        }
+        "beside" => beside::compare(&lab, if is_test { 1 } else { runs.unwrap_or(60) }, &runtime),
+        "journal" => {
+            journal::compare(&lab, if is_test { 512 } else { 16_384 }, if is_test { 1 } else { runs.unwrap_or(5) }, &runtime)
+        }
+        "turnover" => turnover::compare(&lab, if is_test { 20 } else { 1000 }, 4, &runtime),
+        unknown => eprintln!("{unknown}: there are guard, {}", ALONE.join(", ")),
+    }
+    println!("load {}", load());
+}
+
+fn everything(runs: usize, is_test: bool) {
     let cores = available_parallelism().map_or(1, usize::from);
-    println!("{} | {cores} cores | {} | median of {runs} (least, most)", processor(), fractally_fractal::kernel::best().name());
+    println!("{} | median of {runs} (least, most)", machine());
     let lab = Lab::new(env!("CARGO_BIN_EXE_fractally"));
     let scenes = [("the talk's scene", Request::default()), ("a second of work", second_of_work())];
     for (name, request) in scenes.into_iter().take(if is_test { 1 } else { 2 }) {
@@ -144,6 +183,17 @@ impl std::fmt::Display for Spread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:.3} s ({:.3}, {:.3})", self.median, self.least, self.most)
     }
+}
+
+fn machine() -> String {
+    let cores = available_parallelism().map_or(1, usize::from);
+    format!("{} | {cores} cores | {}", processor(), fractally_fractal::kernel::best().name())
+}
+
+/// Of the last minute, five and fifteen, as others may be at work on the machine.
+fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
 }
 
 fn processor() -> String {

@@ -64,7 +64,7 @@ pub(crate) fn round_trip(lab: &Lab, runs: usize, runtime: &tokio::runtime::Runti
     }
 }
 
-async fn client(broker: &Broker) -> Link {
+pub(crate) async fn client(broker: &Broker) -> Link {
     let endpoint = broker.clients.parse().expect("the broker says where it listens");
     let mut link = Link::connect(&endpoint, TIMEOUT).await.expect("the broker listens");
     say(&mut link, &Message::Hello(Hello { agent: "bench".to_owned(), epoch: Epoch(0), account: None, worker: None })).await;
@@ -147,12 +147,12 @@ async fn no_op_worker(broker: &Broker, credit: u32, epoch: u64) {
     }
 }
 
-async fn say(link: &mut Link, message: &Message) {
+pub(crate) async fn say(link: &mut Link, message: &Message) {
     link.send(message).await.expect("the broker stays");
 }
 
 /// Sends heartbeats as often as acknowledgements are due, which in a benchmark is often enough for the rest as well.
-async fn acknowledge(link: &mut Link) {
+pub(crate) async fn acknowledge(link: &mut Link) {
     if link.is_ack_due() {
         link.heartbeat(Vec::new()).await.expect("the broker stays");
     }

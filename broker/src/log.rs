@@ -1,6 +1,6 @@
 //! The core's notes as log lines, with fields.
 
-use fractally_broker_core::{Ending, Note};
+use fractally_broker_core::{Ending, Note, Why};
 use tracing::{debug, error, info, warn};
 
 /// info = lifecycle, warn = recovered, error = a promise that was not kept.
@@ -39,7 +39,11 @@ pub(crate) fn note(note: Note) {
         }
         Note::BandRequeued { job, band, worker, attempt, why, blamed } => {
             let (first, strips, worker) = (band.first, band.strips, worker.0);
-            warn!(%job, first, strips, worker, %attempt, %why, blamed, "band requeued");
+            match why {
+                // Asked back for somebody who has nothing to do, or is better: nothing went wrong.
+                Why::GivenBack => debug!(%job, first, strips, worker, %attempt, %why, "band requeued"),
+                why => warn!(%job, first, strips, worker, %attempt, %why, blamed, "band requeued"),
+            }
         }
     }
 }

@@ -13,6 +13,8 @@ use crate::{
 pub(crate) const OPEN_JOBS_MAX: usize = if cfg!(test) { 2 } else { 32 };
 /// What a file takes is counted in blocks of so many bytes.
 const BLOCK_BYTES: u64 = 4096;
+/// What the folder of a job takes: it has few names.
+pub(crate) const FOLDER_BYTES: u64 = BLOCK_BYTES;
 
 /// Bytes that a file of `length` bytes takes on disk.
 pub(crate) fn on_disk(length: u64) -> u64 {

@@ -14,7 +14,7 @@ use crate::{
     EndRecord, Error, JobRecord, Lost, OpenError, Recovered,
     disk::{Disk, OsDisk},
     error::{At, AtPath},
-    files::{OpenFiles, Pair, Paths, on_disk},
+    files::{FOLDER_BYTES, OpenFiles, Pair, Paths, on_disk},
     index::{Chain, Header, entry_offset},
     open,
     records::KeptEnding,
@@ -67,7 +67,7 @@ pub(crate) struct Pending {
 pub struct Stored {
     /// Strips, counted from the top.
     pub have: u32,
-    /// Bytes on disk of all the job's files, each rounded up to blocks of 4 KiB.
+    /// Bytes on disk of all the job's files, each rounded up to blocks of 4 KiB, and of its folder.
     pub bytes: u64,
 }
 
@@ -101,7 +101,7 @@ impl Job {
 
     pub(crate) fn stored(&self) -> Stored {
         let files = [self.record_bytes, self.strips_bytes(), self.index_bytes(), self.end_bytes.unwrap_or(0)];
-        Stored { have: self.have(), bytes: files.into_iter().map(on_disk).sum() }
+        Stored { have: self.have(), bytes: FOLDER_BYTES + files.into_iter().map(on_disk).sum::<u64>() }
     }
 
     /// What was appended is forgotten.
@@ -418,5 +418,29 @@ impl Job {
                 Ok((Chain::new(self.layout, &header), header.to_vec()))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use fractally_proto::{JobKey, Priority, Request};
+
+    use super::*;
+
+    /// A broker with little room, which had one small job after another, had a tenth more on disk than it may: each job's folder is a
+    /// block that nobody counted.
+    #[test]
+    fn a_job_counts_for_as_much_as_du_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut journal, ..) = Journal::open(dir.path()).unwrap();
+        let (job, key, priority, account) = (JobId(1), JobKey([7; 16]), Priority::Normal, "somebody".to_owned());
+        journal.keep(&JobRecord { job, key, account, priority, accepted_unix_ms: 1, request: Request::default() }).unwrap();
+        let home = journal.paths.job(job);
+        let on_disk = |path: &Path| 512 * std::fs::metadata(path).unwrap().blocks();
+        let du = on_disk(&home) + on_disk(&home.join("job"));
+        assert!(journal.stored(job).unwrap().bytes >= du, "{du}");
+        assert_eq!(journal.stored(job).unwrap().bytes, 8192, "its record and its folder");
     }
 }

@@ -30,7 +30,7 @@ pub struct Recovered {
     pub engine: Option<String>,
     /// Strips stored, counted from the top.
     pub have: u32,
-    /// Bytes on disk of all its files, each rounded up to blocks of 4 KiB.
+    /// Bytes on disk of all its files, each rounded up to blocks of 4 KiB, and of its folder.
     pub bytes: u64,
     /// How it ended. One that is done has all its strips.
     pub end: Option<EndRecord>,
