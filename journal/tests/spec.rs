@@ -102,7 +102,7 @@ fn the_examples_laid_out_by_hand_open() {
     let (mut journal, recovered, lost) = Journal::open(dir.path()).unwrap();
     let [job] = &recovered[..] else { panic!("{recovered:?} {lost:?}") };
     assert_eq!((&job.record, job.engine.as_deref(), job.have), (&record(), Some("fractally-2"), 1));
-    assert_eq!((job.bytes, &job.end, &job.healed), (4 * 4096, &Some(end()), &None));
+    assert_eq!((job.bytes, &job.end, &job.healed), (5 * 4096, &Some(end()), &None));
     let read = journal.read(JOB, 0, 1, 1000).unwrap();
     let (meta, bytes) = strip();
     assert_eq!((read.metas, &read.payload[..]), (vec![meta], &bytes[..]));
