@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fractally_client::{Broker, Cancelled, cancel, is_over, list};
-use fractally_proto::{JobId, JobState, ListedJob};
+use fractally_proto::{DamagedJob, JobId, JobList, JobState, ListedJob};
 use serde_json::Value;
 
 use crate::{
@@ -24,17 +24,21 @@ const CANDIDATES_MAX: usize = 4;
 const ACCOUNT_CHARS_MAX: usize = 32;
 
 pub(crate) async fn run_list(args: ListArgs) -> Result<(), Failure> {
-    let mut jobs = list(&args.reach.broker(None)).await?;
+    let JobList { mut jobs, damaged } = list(&args.reach.broker(None)).await?;
     jobs.sort_by_key(|job| job.age_ms);
     let all = jobs.len();
     jobs.retain(|job| is_wanted(&args, job));
+    let is_filtered = !args.state.is_empty() || args.account.is_some();
+    for DamagedJob { job, why } in damaged.iter().filter(|_| !is_filtered) {
+        say(&format!("job {job} is lost, its record on the broker's disk is damaged: {}; submit it again", harmless(why)));
+    }
     if args.json {
         let jobs = jobs.iter().map(as_json).collect::<Result<Vec<_>, _>>().context("cannot write JSON")?;
         return print_line(&serde_json::to_string_pretty(&jobs).context("cannot write JSON")?);
     }
     print_line(describe(&jobs).trim_end())?;
     let hidden = all - jobs.len();
-    if hidden > 0 && args.state.is_empty() && args.account.is_none() {
+    if hidden > 0 && !is_filtered {
         say(&format!("{hidden} older jobs are not shown; `fractally list --all{}` shows them", args.reach.again()));
     }
     Ok(())
@@ -156,7 +160,7 @@ pub(crate) async fn resolve(broker: &Broker, reach: &ReachArgs, name: &JobName) 
         JobName::Whole(job) => Ok(*job),
         JobName::Part(digits) => {
             let no_such_job = || Failure { code: Code::NoSuchJob, message: no_such_job(digits, reach) };
-            only_match(digits, &list(broker).await?)?.ok_or_else(no_such_job)
+            only_match(digits, &list(broker).await?.jobs)?.ok_or_else(no_such_job)
         }
     }
 }

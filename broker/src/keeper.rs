@@ -1,8 +1,8 @@
 //! The journal's thread: it does what the core orders, waits for disks in place of the loop, and says what is on disk.
 //!
 //! Strips are written as they come and synced together: [`SYNC_BYTES`] or [`SYNC_EVERY`] after the first of them, whichever is sooner.
-//! What cannot be written stays here and is tried again every [`RETRY_EVERY`]; the core is told that there is trouble. Reads and
-//! removals go on meanwhile, and room that comes free is used.
+//! What cannot be written stays here and is tried again every [`RETRY_EVERY`]; the core is told that there is trouble. All else goes on
+//! meanwhile, other jobs' strips as well, and room that comes free is used; only new jobs are refused.
 //!
 //! The queue has no bound of its own: what the core lets out is bounded, as `fractally_broker_core`'s `journal` says.
 
@@ -122,7 +122,9 @@ struct Worker {
     undone: VecDeque<ToJournal>,
     unsynced: u64,
     sync_at: Option<Instant>,
+    /// What failed first since the last retry, and what the core believes.
     trouble: Option<String>,
+    told: Option<String>,
     retry_at: Instant,
     stall: Duration,
 }
@@ -130,7 +132,8 @@ struct Worker {
 impl Worker {
     fn new(journal: Journal, says: UnboundedSender<Said>, stall: Duration) -> Self {
         let (writing, undone) = (BTreeMap::new(), VecDeque::new());
-        Self { journal, says, writing, undone, unsynced: 0, sync_at: None, trouble: None, retry_at: read_clock(), stall }
+        let (trouble, told) = (None, None);
+        Self { journal, says, writing, undone, unsynced: 0, sync_at: None, trouble, told, retry_at: read_clock(), stall }
     }
 
     fn run(mut self, orders: &Receiver<Order>) {
@@ -152,16 +155,19 @@ impl Worker {
             if self.trouble.is_some() && self.retry_at <= now {
                 self.retry();
             }
+            self.tell_trouble();
         }
-        self.sync();
+        self.retry();
     }
 
     fn take(&mut self, order: Order) {
         match order {
             Order::Store(store) => {
                 let job = store.job;
-                self.writing.entry(job).or_default().stores.push_back(store);
-                if self.trouble.is_none() {
+                let Writing { stores, written } = self.writing.entry(job).or_default();
+                stores.push_back(store);
+                // What could not be written before it is tried again first.
+                if *written + 1 == stores.len() {
                     self.write(job);
                 }
             }
@@ -289,15 +295,20 @@ impl Worker {
     }
 
     fn trouble(&mut self, error: &Error) {
-        let trouble = error.to_string();
-        self.retry_at = read_clock() + RETRY_EVERY;
-        if self.trouble.as_ref() != Some(&trouble) {
-            self.trouble = Some(trouble.clone());
-            self.say(FromJournal::Trouble(Some(trouble)));
+        if self.trouble.is_none() {
+            self.retry_at = read_clock() + RETRY_EVERY;
+            self.trouble = Some(error.to_string());
         }
     }
 
-    /// Tries everything again that could not be done; the first that fails once more leaves the trouble as it is.
+    fn tell_trouble(&mut self) {
+        if self.told != self.trouble {
+            self.told.clone_from(&self.trouble);
+            self.say(FromJournal::Trouble(self.trouble.clone()));
+        }
+    }
+
+    /// Tries everything again that could not be done. One job that fails for ever holds up no other.
     fn retry(&mut self) {
         self.trouble = None;
         for _ in 0..self.undone.len() {
@@ -306,15 +317,8 @@ impl Worker {
             }
         }
         let jobs: Vec<_> = self.writing.keys().copied().collect();
-        for job in jobs {
-            if self.trouble.is_none() {
-                self.write(job);
-            }
-        }
+        jobs.into_iter().for_each(|job| self.write(job));
         self.sync();
-        if self.trouble.is_none() {
-            self.say(FromJournal::Trouble(None));
-        }
     }
 }
 
@@ -368,4 +372,91 @@ pub(crate) fn restored(found: Recovered) -> Restored {
 #[expect(clippy::disallowed_methods, reason = "when to sync and to try again is no decision of the core's")]
 fn read_clock() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use fractally_proto::{JobKey, Layout, Priority, Request, Size, Window};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn request() -> Request {
+        Request { size: Size { w: 64, h: 64 }, window: Window { x: 0, y: 0, w: 64, h: 64 }, ..Request::default() }
+    }
+
+    fn start(dir: &Path) -> Keeper {
+        Keeper::start(Journal::open(dir).unwrap().0, Duration::ZERO).unwrap()
+    }
+
+    async fn next(keeper: &mut Keeper) -> FromJournal {
+        match tokio::time::timeout(PATIENCE, keeper.next()).await.expect("the journal says something") {
+            Said::Core(says) => says,
+            Said::Read { .. } => panic!("nothing was to be read"),
+        }
+    }
+
+    async fn keep(keeper: &mut Keeper, job: JobId) -> Result<u64, String> {
+        let (key, account) = (JobKey([7; 16]), "ada".to_owned());
+        let record = KeptJob { job, key, account, priority: Priority::Normal, accepted_unix_ms: 1, request: request() };
+        keeper.order(Order::Do(ToJournal::Keep(Box::new(record))));
+        loop {
+            match next(keeper).await {
+                FromJournal::Kept { job: kept, bytes } if kept == job => return bytes,
+                FromJournal::Trouble(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn store(keeper: &Keeper, job: JobId) {
+        let payload = Bytes::from_static(b"encoded");
+        let strips = vec![StripMeta(7, 1)];
+        assert!(Layout::of(&request()).encoded_len_max(0) >= 7);
+        keeper.order(Order::Store(Store { job, engine: "e".to_owned(), first: 0, strips, payload }));
+    }
+
+    /// The files of one job could not be written, and no other job's strips were: not even what came before, nor after it.
+    #[tokio::test]
+    async fn a_job_that_cannot_be_written_holds_up_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut keeper = start(dir.path());
+        let [broken, whole] = [JobId(1), JobId(2)];
+        keep(&mut keeper, broken).await.unwrap();
+        keep(&mut keeper, whole).await.unwrap();
+        let home = dir.path().join("jobs").join(broken.to_string());
+        let aside = dir.path().join("aside");
+        fs::rename(&home, &aside).unwrap();
+        store(&keeper, broken);
+        assert!(matches!(next(&mut keeper).await, FromJournal::Trouble(Some(_))));
+        store(&keeper, whole);
+        assert!(matches!(next(&mut keeper).await, FromJournal::Stored { job, have: 1, .. } if job == whole));
+        assert!(keep(&mut keeper, JobId(3)).await.is_err(), "no new ones");
+        // Whatever was in the way is gone: nothing was forgotten.
+        fs::rename(&aside, &home).unwrap();
+        assert!(matches!(next(&mut keeper).await, FromJournal::Stored { job, have: 1, .. } if job == broken));
+        assert_eq!(next(&mut keeper).await, FromJournal::Trouble(None));
+        keep(&mut keeper, JobId(3)).await.unwrap();
+    }
+
+    /// Each of several that failed was told again every second, in turns.
+    #[tokio::test]
+    async fn trouble_that_lasts_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut keeper = start(dir.path());
+        let jobs = [JobId(1), JobId(2)];
+        for job in jobs {
+            keep(&mut keeper, job).await.unwrap();
+        }
+        for job in jobs {
+            fs::remove_dir_all(dir.path().join("jobs").join(job.to_string())).unwrap();
+            store(&keeper, job);
+        }
+        assert!(matches!(next(&mut keeper).await, FromJournal::Trouble(Some(_))));
+        let more = tokio::time::timeout(3 * RETRY_EVERY, keeper.next()).await;
+        assert!(more.is_err(), "it is told again");
+    }
 }

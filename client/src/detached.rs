@@ -102,17 +102,16 @@ async fn keep_once(options: &RenderOptions, reconnect: &mut Reconnect) -> Result
     Ok(accepted)
 }
 
-/// The detached jobs of a broker, the latest first, at most [`limits::LIST_JOBS_MAX`].
+/// The detached jobs of a broker, the latest first, at most [`limits::LIST_JOBS_MAX`], and those whose record it cannot read.
 ///
 /// # Errors
 /// [`SessionError`] when the broker does not answer within its connect timeout.
-pub async fn list(broker: &Broker) -> Result<Vec<ListedJob>, SessionError> {
-    let list = ask(broker, &Message::ListQuery, |message| match message {
+pub async fn list(broker: &Broker) -> Result<JobList, SessionError> {
+    ask(broker, &Message::ListQuery, |message| match message {
         Message::ListReport(payload) => Some(JobList::decode(payload)),
         _ => None,
     })
-    .await?;
-    Ok(list.jobs)
+    .await
 }
 
 /// Ends a detached job, of whichever client. Returns when the end is on the broker's disk.
@@ -129,9 +128,10 @@ pub async fn cancel(broker: &Broker, job: JobId) -> Result<Cancelled, SessionErr
     Ok(ended)
 }
 
-/// To a CANCEL of a job that is over a broker answers nothing, so the list is asked before it, and after it until one of both tells.
+/// To a CANCEL of a job that it does not know a broker answers nothing, and FAILED does not tell whether the job ended by this CANCEL or
+/// before it. So the list is asked before it and after it.
 async fn end(session: &mut Session, job: JobId) -> Result<Cancelled, SessionError> {
-    let mut is_asked = false;
+    let (mut is_asked, mut has_ended) = (false, false);
     session.send(&Message::ListQuery).await?;
     loop {
         let Ok(message) = tokio::time::timeout(LOOK_AGAIN, session.next()).await else {
@@ -141,7 +141,10 @@ async fn end(session: &mut Session, job: JobId) -> Result<Cancelled, SessionErro
             continue;
         };
         match message? {
-            Message::Failed(failed) if failed.job == job && is_asked => return Ok(Cancelled::Now),
+            Message::Failed(failed) if failed.job == job && is_asked => {
+                has_ended = true;
+                session.send(&Message::ListQuery).await?;
+            }
             Message::ListReport(payload) => {
                 let jobs = JobList::decode(&payload).map_err(LinkError::Malformed)?.jobs;
                 match jobs.iter().find(|listed| listed.job == job) {
@@ -149,7 +152,8 @@ async fn end(session: &mut Session, job: JobId) -> Result<Cancelled, SessionErro
                     Some(ListedJob { state, why, .. }) if is_over(*state) => {
                         return Ok(Cancelled::Before { state: *state, why: why.clone() });
                     }
-                    // A list that is full may lack it.
+                    // It may be forgotten by now, or the list is full.
+                    None if has_ended => return Ok(Cancelled::Now),
                     None if jobs.len() < limits::LIST_JOBS_MAX => return Ok(Cancelled::Unknown),
                     Some(_) | None if is_asked => {}
                     Some(_) | None => {

@@ -490,6 +490,7 @@ async fn a_cancelled_job_has_ended_when_the_broker_says_so() {
         puppet.answer_list(vec![listed(JobState::Running)]).await;
         let (peer, ()) = puppet.expect(is_cancel).await;
         puppet.say_failed(peer, "cancelled");
+        puppet.answer_list(vec![listed(JobState::Cancelled)]).await;
         puppet.expect_bye().await;
         // A broker that lost its answer, or whose FAILED came to nobody, is asked again.
         puppet.answer_list(vec![listed(JobState::Paused)]).await;
@@ -518,7 +519,22 @@ async fn a_job_that_is_over_or_unknown_is_not_cancelled() {
         let over = Cancelled::Before { state: JobState::Done, why: "because".to_owned() };
         assert_eq!(cancel(&broker, JOB).await.unwrap(), over);
         assert_eq!(cancel(&broker, JOB).await.unwrap(), Cancelled::Unknown);
-        assert_eq!(list(&broker).await.unwrap(), [listed(JobState::Failed)]);
+        assert_eq!(list(&broker).await.unwrap().jobs, [listed(JobState::Failed)]);
     };
     tokio::join!(client, script);
+}
+
+/// The broker's FAILED, "the job is done; there is nothing to cancel", was told as a job that is cancelled.
+#[tokio::test]
+async fn a_job_that_is_done_before_the_cancel_arrives_is_not_told_to_be_cancelled() {
+    let (mut puppet, broker) = Puppet::start().await;
+    let script = async {
+        puppet.answer_list(vec![listed(JobState::Running)]).await;
+        let (peer, ()) = puppet.expect(|message| matches!(message, Message::Cancel(_)).then_some(())).await;
+        puppet.say_failed(peer, "the job is done; there is nothing to cancel");
+        puppet.answer_list(vec![listed(JobState::Done)]).await;
+        puppet.expect_bye().await;
+    };
+    let (ended, ()) = tokio::join!(cancel(&broker, JOB), script);
+    assert_eq!(ended.unwrap(), Cancelled::Before { state: JobState::Done, why: "because".to_owned() });
 }

@@ -3,8 +3,8 @@
 //! It does what it is told in order. What it cannot do for want of room or for a disk that fails it tries again, says so with
 //! [`FromJournal::Trouble`], and forgets nothing; only a job that is not kept yet is given up.
 //!
-//! How much is under way is bounded by the core: of each living job one window of [`ToJournal::Store`], of each reader one
-//! [`ToJournal::Read`], and of each detached job one of the others.
+//! How much is under way is bounded by the core: of each living job one window of [`ToJournal::Store`], a few [`ToJournal::Read`] for all
+//! readers, and of each detached job one of the others.
 
 use std::ops::Range;
 

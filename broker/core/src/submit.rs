@@ -38,7 +38,7 @@ impl Core {
         let known = self.keys.get(&submit.key).copied().filter(|_| !sabotage!(DuplicateKeyMakesAJob));
         if known.is_none()
             && let Some(id) = self.find_done(&submit.request, submit.engine.as_deref())
-            && check_resume(submit).is_ok()
+            && check_held(submit).is_ok()
         {
             return self.serve_done(now, from, id, submit, out);
         }
@@ -68,12 +68,7 @@ impl Core {
 
     fn check_new(&self, from: ClientId, submit: &Submit) -> Result<(), Refusal> {
         submit.request.validate(&self.config.limits)?;
-        check_resume(submit)?;
-        let strips = Layout::of(&submit.request).strips();
-        if submit.have > strips {
-            let message = format!("{} strips; the picture has {strips}", submit.have);
-            return Err(Refusal::new(RefusalCode::Invalid, "have", message));
-        }
+        check_held(submit)?;
         self.check_capacity(from, &submit.request)
     }
 
@@ -194,6 +189,17 @@ impl Core {
         self.acknowledge(now, id, submit.have, out);
         self.touch(now, id);
     }
+}
+
+/// What must be right where the key is not known.
+fn check_held(submit: &Submit) -> Result<(), Refusal> {
+    check_resume(submit)?;
+    let strips = Layout::of(&submit.request).strips();
+    if submit.have > strips {
+        let message = format!("{} strips; the picture has {strips}", submit.have);
+        return Err(Refusal::new(RefusalCode::Invalid, "have", message));
+    }
+    Ok(())
 }
 
 /// What must be right whether or not the key is known.

@@ -24,9 +24,10 @@ use fractally_proto::{
     Refusal, RefusalCode, Refused, Request, limits,
 };
 
-use self::readers::Reader;
+use self::readers::{Reader, Reads};
 use crate::{
     ClientId, Core, Effect, Ending, FromJournal, KeptEnd, KeptEnding, KeptJob, KeptTotals, Note, Restored, ToJournal,
+    clients::Client,
     job::{Delivery, Job, Owner},
     millis,
     submit::{NewJob, Start},
@@ -39,12 +40,12 @@ const DAMAGED: &str = "the picture on the broker's disk was damaged and is rende
 #[derive(Debug, Default)]
 pub(crate) struct Keeping {
     pub(crate) jobs: BTreeMap<JobId, Kept>,
+    /// Those of them that are being put on disk.
+    arriving: BTreeSet<JobId>,
     /// Jobs whose record on disk cannot be read, and why.
     damaged: BTreeMap<JobId, String>,
     readers: BTreeMap<(JobId, ClientId), Reader>,
-    /// Whose read each ticket is.
-    tickets: BTreeMap<u64, (JobId, ClientId)>,
-    tickets_ever: u64,
+    reads: Reads,
     /// Pictures that are done, by what they are.
     contents: BTreeMap<(Vec<u8>, String), JobId>,
     /// Jobs that are over, the first to be forgotten first.
@@ -86,8 +87,8 @@ enum Phase {
     /// Its end is being put on disk, and these asked for it.
     Ending(KeptEnd, BTreeSet<ClientId>),
     Over(KeptEnd),
-    /// Damaged strips are being cut off.
-    Mending,
+    /// Damaged strips are being cut off, and these asked for its end meanwhile.
+    Mending(BTreeSet<ClientId>),
 }
 
 impl Keeping {
@@ -98,12 +99,12 @@ impl Keeping {
 
     /// Jobs on their way to being jobs.
     pub(crate) fn arriving(&self) -> usize {
-        self.jobs.values().filter(|kept| matches!(kept.phase, Phase::Arriving(_))).count()
+        self.arriving.len()
     }
 
     /// Whom those are counted for, and what they draw.
     pub(crate) fn arriving_jobs(&self) -> impl Iterator<Item = (&str, &Request)> {
-        let arriving = self.jobs.values().filter(|kept| matches!(kept.phase, Phase::Arriving(_)));
+        let arriving = self.arriving.iter().filter_map(|id| self.jobs.get(id));
         arriving.map(|kept| (&kept.account[..], &kept.request))
     }
 
@@ -174,10 +175,8 @@ impl Core {
             }
         }
         match &mut kept.phase {
-            Phase::Arriving(waiting) => {
-                waiting.insert(from);
-            }
-            Phase::Living | Phase::Ending(..) | Phase::Over(_) | Phase::Mending => {
+            Phase::Arriving(waiting) => wait(waiting, from, &self.clients),
+            Phase::Living | Phase::Ending(..) | Phase::Over(_) | Phase::Mending(_) => {
                 out.push(Effect::ToClient(from, kept.accepted(id)));
             }
         }
@@ -209,6 +208,7 @@ impl Core {
             out.push(Effect::ToClient(from, kept.accepted(id)));
         }
         self.kept.jobs.insert(id, kept);
+        self.kept.arriving.insert(id);
         self.keys.insert(key, id);
         out.push(Effect::ToJournal(ToJournal::Keep(Box::new(record))));
         Ok(())
@@ -269,6 +269,7 @@ impl Core {
         let Phase::Arriving(waiting) = std::mem::replace(&mut kept.phase, Phase::Living) else {
             unreachable!("a job arrives once")
         };
+        self.kept.arriving.remove(&id);
         let waiting = waiting.into_iter().filter(|client| self.clients.contains_key(client));
         match bytes {
             Ok(bytes) => {
@@ -287,6 +288,7 @@ impl Core {
                 out.extend(waiting.map(|client| Effect::ToClient(client, Message::Refused(refused.clone()))));
                 self.kept.jobs.remove(&id);
                 self.keys.remove(&key);
+                self.look_for_room_soon();
             }
         }
     }
@@ -353,6 +355,7 @@ impl Core {
         kept.engine.clone_from(&job.engine);
         self.acknowledge(now, id, have, out);
         self.serve_readers(id, out);
+        self.look_for_room_soon();
     }
 
     /// A detached job has left the grid: how it ended goes to disk.
@@ -372,6 +375,7 @@ impl Core {
         };
         let end = KeptEnd { ended_unix_ms: self.unix_ms(now), ending, totals };
         self.kept.cramped.remove(&id);
+        self.look_for_room_soon();
         if let Some(kept) = self.kept.jobs.get_mut(&id) {
             kept.phase = Phase::Ending(end.clone(), BTreeSet::new());
             if sabotage!(EndsAreNotPutOnDisk) && end.ending != KeptEnding::Done {
@@ -385,7 +389,7 @@ impl Core {
         let Some(kept) = self.kept.jobs.get_mut(&id) else { return };
         self.kept.bytes = self.kept.bytes - kept.bytes + bytes;
         kept.bytes = bytes;
-        let Phase::Ending(end, asked) = std::mem::replace(&mut kept.phase, Phase::Mending) else {
+        let Phase::Ending(end, asked) = std::mem::replace(&mut kept.phase, Phase::Living) else {
             unreachable!("a job ends once")
         };
         let reason = end.ending.reason().to_owned();
@@ -415,14 +419,12 @@ impl Core {
                 self.unfollow(id, from);
                 return out.push(Effect::ToClient(from, failed(id, &reason)));
             }
-            // Nobody can name it before it is accepted; and what is mended lives again at once.
-            Phase::Arriving(_) | Phase::Mending | Phase::Ending(..) => {}
+            Phase::Mending(_) | Phase::Ending(..) => {}
+            // Nobody can name it before it is accepted.
+            Phase::Arriving(_) => return,
         }
-        match self.kept.jobs.get_mut(&id).map(|kept| &mut kept.phase) {
-            Some(Phase::Ending(_, asked)) => {
-                asked.insert(from);
-            }
-            _ => out.push(Effect::ToClient(from, failed(id, "the job is being mended; try again"))),
+        if let Some(Phase::Ending(_, asked) | Phase::Mending(asked)) = self.kept.jobs.get_mut(&id).map(|kept| &mut kept.phase) {
+            wait(asked, from, &self.clients);
         }
     }
 
@@ -432,9 +434,9 @@ impl Core {
         match &kept.phase {
             Phase::Living | Phase::Over(_) if strip < kept.have && !sabotage!(DamageNotMended) => {}
             // It is looked at again when its end is on disk; and what was cut off is not missed.
-            Phase::Living | Phase::Over(_) | Phase::Arriving(_) | Phase::Ending(..) | Phase::Mending => return,
+            Phase::Living | Phase::Over(_) | Phase::Arriving(_) | Phase::Ending(..) | Phase::Mending(_) => return,
         }
-        if let Phase::Over(end) = std::mem::replace(&mut kept.phase, Phase::Mending) {
+        if let Phase::Over(end) = std::mem::replace(&mut kept.phase, Phase::Mending(BTreeSet::new())) {
             self.kept.over.remove(&(end.ended_unix_ms, id));
         }
         kept.have = strip;
@@ -446,6 +448,7 @@ impl Core {
         out.push(Effect::Note(Note::JobDamaged { job: id, strip, what }));
         out.push(Effect::ToJournal(ToJournal::Cut { job: id, have: strip }));
         self.take_down(now, id, out);
+        self.look_for_room_soon();
     }
 
     /// Nothing of a job is left, so any engine may render it: but not for clients that hold strips of the former.
@@ -462,12 +465,17 @@ impl Core {
     fn on_cut(&mut self, now: Duration, id: JobId, have: u32, bytes: u64, out: &mut Vec<Effect>) {
         let Some(kept) = self.kept.jobs.get_mut(&id) else { return };
         self.kept.bytes = self.kept.bytes - kept.bytes + bytes;
-        (kept.bytes, kept.have, kept.phase) = (bytes, have, Phase::Living);
+        (kept.bytes, kept.have) = (bytes, have);
+        let mended = std::mem::replace(&mut kept.phase, Phase::Living);
         if have == 0 {
             self.forget_engine(id, out);
         }
         self.begin_kept(now, id, out);
+        if let Phase::Mending(asked) = mended {
+            asked.into_iter().for_each(|client| self.cancel_kept(now, client, id, out));
+        }
         self.serve_readers(id, out);
+        self.look_for_room_soon();
     }
 
     /// A picture that is done, of this request; of this engine, or else of the one that would be chosen now.
@@ -506,7 +514,7 @@ impl Core {
         let unix_ms = self.unix_ms(now);
         let end = match &kept.phase {
             Phase::Over(end) | Phase::Ending(end, _) => Some(end),
-            Phase::Arriving(_) | Phase::Living | Phase::Mending => None,
+            Phase::Arriving(_) | Phase::Living | Phase::Mending(_) => None,
         };
         let (state, why) = match (end.map(|end| &end.ending), job) {
             (Some(KeptEnding::Done), _) => (JobState::Done, String::new()),
@@ -569,6 +577,14 @@ impl Core {
     /// The host's clock, as far as the core knows it.
     pub(crate) fn unix_ms(&self, now: Duration) -> u64 {
         self.config.started_unix_ms.saturating_add(millis(now))
+    }
+}
+
+/// One more waits for word of a job. While a disk stands still many may come and go, and those that went are not remembered.
+fn wait(waiting: &mut BTreeSet<ClientId>, from: ClientId, clients: &BTreeMap<ClientId, Client>) {
+    waiting.insert(from);
+    if waiting.len() > clients.len() {
+        waiting.retain(|client| clients.contains_key(client));
     }
 }
 

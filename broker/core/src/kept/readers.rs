@@ -1,13 +1,17 @@
 //! Clients that follow a detached job: they are sent what is on disk, and what comes there, each at its own pace.
 //!
 //! Invariants, checked by `check_kept`: a reader is a connected client's; it has at most one read under way, and of what it was sent at
-//! most a window, in at most [`MESSAGES_MAX`] messages, is not acknowledged.
+//! most a window, in at most [`MESSAGES_MAX`] messages, is not acknowledged. At most [`READS_MAX`] reads are under way for all readers,
+//! those included whose reader has left; the others take turns.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use fractally_proto::{Ack, Attach, Attached, Done, JobId, Message, Submit};
 
-use super::{Keeping, KeptEnding, Phase, failed};
+use super::{DAMAGED, Keeping, KeptEnding, Phase, failed};
 use crate::{
     ClientId, Core, Effect, ReadFault, ReadStrips, ToJournal,
     job::{Job, MESSAGES_MAX},
@@ -19,6 +23,9 @@ const READER_WINDOW_MAX: u64 = 4 << 20;
 const READ_BYTES_MAX: u64 = 1 << 20;
 /// Strips of one read: a STRIPS message has no more.
 const READ_STRIPS_MAX: u32 = fractally_proto::limits::BAND_STRIPS_MAX;
+/// Reads under way at once. What else the journal has to do waits behind them, and their bytes in memory. So few in tests that they run
+/// out.
+const READS_MAX: usize = if cfg!(test) { 2 } else { 32 };
 /// Jobs that one client follows at once.
 const FOLLOWED_MAX: usize = 64;
 
@@ -36,6 +43,43 @@ pub(crate) struct Reader {
     messages: VecDeque<(u32, u64)>,
     /// The read that is under way.
     ticket: Option<u64>,
+    /// Its place among those that wait for a read to come back.
+    turn: Option<u64>,
+}
+
+/// Reads of the disk.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    /// Whose each is, where its reader still waits for it.
+    tickets: BTreeMap<u64, (JobId, ClientId)>,
+    /// How many are under way.
+    under_way: usize,
+    /// Readers that wait for one of them to come back, the first that came first.
+    turns: BTreeMap<u64, (JobId, ClientId)>,
+    /// Numbers of tickets and turns.
+    ever: u64,
+}
+
+impl Reads {
+    /// A ticket, or a turn where too many are under way.
+    fn ask(&mut self, of: (JobId, ClientId), reader: &mut Reader) -> Option<u64> {
+        self.ever += 1;
+        if self.under_way >= READS_MAX {
+            reader.turn = Some(self.ever);
+            self.turns.insert(self.ever, of);
+            return None;
+        }
+        self.under_way += 1;
+        reader.ticket = Some(self.ever);
+        self.tickets.insert(self.ever, of);
+        Some(self.ever)
+    }
+
+    /// The reader is gone.
+    fn forget(&mut self, reader: &Reader) {
+        reader.ticket.map(|ticket| self.tickets.remove(&ticket));
+        reader.turn.map(|turn| self.turns.remove(&turn));
+    }
 }
 
 impl Keeping {
@@ -58,8 +102,8 @@ impl Keeping {
 
     /// A client does not follow a job any more. What is being read for it is passed over when it comes.
     pub(crate) fn unfollow(&mut self, job: JobId, client: ClientId) {
-        if let Some(ticket) = self.readers.remove(&(job, client)).and_then(|reader| reader.ticket) {
-            self.tickets.remove(&ticket);
+        if let Some(reader) = self.readers.remove(&(job, client)) {
+            self.reads.forget(&reader);
         }
     }
 }
@@ -78,11 +122,11 @@ impl Core {
 
     fn check_attach(&self, from: ClientId, attach: &Attach) -> Result<Attached, String> {
         let id = attach.job;
-        if let Some(why) = self.kept.damaged.get(&id) {
-            return Err(format!("the broker's record of job {id} is damaged: {why}; submit it again"));
-        }
         let kept = self.kept.jobs.get(&id).filter(|kept| !matches!(kept.phase, Phase::Arriving(_)));
         let Some(kept) = kept else {
+            if let Some(why) = self.kept.damaged.get(&id) {
+                return Err(format!("the broker's record of job {id} is damaged: {why}; submit it again"));
+            }
             return Err(format!("the broker has no detached job {id}: it never had it, or it was over and is forgotten"));
         };
         // Whose end is not on disk yet is told when it is.
@@ -102,9 +146,12 @@ impl Core {
         if attach.have > layout.strips() {
             return Err(format!("have: {} strips; the picture has {}", attach.have, layout.strips()));
         }
-        if attach.have > 0 && kept.engine.is_some() && attach.engine != kept.engine {
-            let engine = kept.engine.as_deref().unwrap_or_default();
-            return Err(format!("engine: the strips held are not of {engine}, which renders this job; begin anew"));
+        if attach.have > 0 && attach.engine != kept.engine {
+            // Where there is none, whatever the client holds was lost to damage, and any engine may render it.
+            return Err(kept.engine.as_ref().map_or_else(
+                || DAMAGED.to_owned(),
+                |engine| format!("engine: the strips held are not of {engine}, which renders this job; begin anew"),
+            ));
         }
         let follows = self.clients.get(&from).map_or(0, |client| client.follows.len());
         if follows >= FOLLOWED_MAX && !self.kept.is_read_by(id, from) {
@@ -131,7 +178,8 @@ impl Core {
         let window = window_bytes.min(READER_WINDOW_MAX.max(Job::strip_bytes_max(&kept.layout())));
         // One ATTACH takes the place of another.
         self.kept.unfollow(id, from);
-        let reader = Reader { window, next: have, acked: have, in_flight: 0, messages: VecDeque::new(), ticket: None };
+        let messages = VecDeque::new();
+        let reader = Reader { window, next: have, acked: have, in_flight: 0, messages, ticket: None, turn: None };
         self.kept.readers.insert((id, from), reader);
         if let Some(client) = self.clients.get_mut(&from) {
             client.follows.insert(id);
@@ -187,23 +235,34 @@ impl Core {
         let room = reader.window - reader.in_flight;
         if !kept.is_readable()
             || reader.ticket.is_some()
+            || reader.turn.is_some()
             || reader.next >= kept.have
             || room < largest
             || reader.messages.len() >= MESSAGES_MAX
         {
             return;
         }
-        self.kept.tickets_ever += 1;
-        let ticket = self.kept.tickets_ever;
-        reader.ticket = Some(ticket);
-        self.kept.tickets.insert(ticket, (id, client));
+        let Some(ticket) = self.kept.reads.ask((id, client), reader) else { return };
         let (first, strips_max) = (reader.next, READ_STRIPS_MAX.min(kept.have - reader.next));
         let bytes_max = room.min(READ_BYTES_MAX.max(largest));
         out.push(Effect::ToJournal(ToJournal::Read { ticket, job: id, first, strips_max, bytes_max }));
     }
 
     pub(crate) fn on_read(&mut self, now: Duration, ticket: u64, read: Result<ReadStrips, ReadFault>, out: &mut Vec<Effect>) {
-        let reader = self.kept.tickets.remove(&ticket);
+        self.kept.reads.under_way = self.kept.reads.under_way.saturating_sub(1);
+        self.take_read(now, ticket, read, out);
+        while self.kept.reads.under_way < READS_MAX
+            && let Some((_, (id, client))) = self.kept.reads.turns.pop_first()
+        {
+            if let Some(reader) = self.kept.readers.get_mut(&(id, client)) {
+                reader.turn = None;
+            }
+            self.serve_reader(id, client, out);
+        }
+    }
+
+    fn take_read(&mut self, now: Duration, ticket: u64, read: Result<ReadStrips, ReadFault>, out: &mut Vec<Effect>) {
+        let reader = self.kept.reads.tickets.remove(&ticket);
         let of = reader.and_then(|of| Some((of, self.kept.readers.get_mut(&of)?)));
         let Some(((id, client), reader)) = of else {
             if let Ok(read) = read {
@@ -264,7 +323,9 @@ impl Core {
             );
             assert!(reader.acked <= reader.next, "job {id}: {client} acknowledged more than it was sent");
             if let Some(ticket) = reader.ticket {
-                assert_eq!(self.kept.tickets.get(&ticket), Some(&(id, client)), "job {id}: the read of {client}");
+                assert_eq!(self.kept.reads.tickets.get(&ticket), Some(&(id, client)), "job {id}: the read of {client}");
+            } else if let Some(turn) = reader.turn {
+                assert_eq!(self.kept.reads.turns.get(&turn), Some(&(id, client)), "job {id}: the turn of {client}");
             } else {
                 // A reader that waits waits for the disk, or for its own acknowledgement.
                 let largest = Job::strip_bytes_max(&kept.layout());
@@ -272,8 +333,12 @@ impl Core {
                 assert!(!kept.is_readable() || reader.next >= kept.have || is_full, "job {id}: {client} is left waiting");
             }
         }
-        let under_way = self.kept.readers.values().filter(|reader| reader.ticket.is_some()).count();
-        assert_eq!(under_way, self.kept.tickets.len(), "reads of nobody");
+        let Reads { tickets, under_way, turns, .. } = &self.kept.reads;
+        let count = |has: fn(&&Reader) -> bool| self.kept.readers.values().filter(has).count();
+        assert_eq!(count(|reader| reader.ticket.is_some()), tickets.len(), "reads of nobody");
+        assert_eq!(count(|reader| reader.turn.is_some()), turns.len(), "turns of nobody");
+        assert!(tickets.len() <= *under_way && *under_way <= READS_MAX, "{under_way} reads are under way");
+        assert!(turns.is_empty() || *under_way == READS_MAX, "readers wait for others, and there are none");
         let follows: usize = self.clients.values().map(|client| client.follows.len()).sum();
         assert_eq!(follows, self.kept.readers.len(), "clients follow what they are not sent");
     }

@@ -115,7 +115,7 @@ impl Core {
     /// Jobs that have been over for long.
     pub(crate) fn expire_kept(&mut self, now: Duration, out: &mut Vec<Effect>) {
         let Some(keep_for) = self.config.journal.as_ref().map(|bounds| crate::millis(bounds.keep_for)) else { return };
-        self.make_room(out);
+        self.serve_cramped(out);
         let unix_ms = self.unix_ms(now);
         let due: Vec<JobId> =
             self.kept.over.iter().take_while(|(ended, _)| ended.saturating_add(keep_for) <= unix_ms).map(|(_, id)| *id).collect();
@@ -134,7 +134,7 @@ impl Core {
         }
     }
 
-    /// What was read may be forgotten now.
+    /// What was read may be forgotten now, or less is promised than was.
     pub(crate) fn look_for_room_soon(&mut self) {
         if !self.kept.cramped.is_empty() {
             self.timers.arm(Timer::Expiry, Duration::ZERO);
@@ -166,6 +166,11 @@ impl Core {
 
     pub(super) fn on_forgotten(&mut self, id: JobId, out: &mut Vec<Effect>) {
         self.kept.bytes -= self.kept.leaving.remove(&id).unwrap_or(0);
+        self.serve_cramped(out);
+    }
+
+    /// Hands the journal what there is room for now.
+    fn serve_cramped(&mut self, out: &mut Vec<Effect>) {
         let cramped: Vec<_> = self.kept.cramped.iter().copied().collect();
         cramped.into_iter().for_each(|id| self.store(id, out));
     }
@@ -178,6 +183,11 @@ impl Core {
         for (&id, kept) in &self.kept.jobs {
             let is_over = matches!(&kept.phase, Phase::Over(end) if self.kept.over.contains(&(end.ended_unix_ms, id)));
             assert_eq!(is_over, matches!(kept.phase, Phase::Over(_)), "job {id}: among those that are over");
+            let is_arriving = matches!(kept.phase, Phase::Arriving(_));
+            assert_eq!(self.kept.arriving.contains(&id), is_arriving, "job {id}: among those that arrive");
+            if let Phase::Arriving(waiting) | Phase::Ending(_, waiting) | Phase::Mending(waiting) = &kept.phase {
+                assert!(waiting.len() <= self.config.clients_max, "job {id}: {} wait for word of it", waiting.len());
+            }
             let job = self.jobs.get(&id);
             assert_eq!(job.is_some(), matches!(kept.phase, Phase::Living), "job {id}: on the grid");
             if let Some(job) = job {

@@ -575,3 +575,99 @@ fn what_nobody_has_is_told_apart_from_what_is_damaged() {
     assert!(failure(&desk.attach(9, JobId(5), 0)).is_some_and(|reason| reason.contains("a wrong checksum")));
     assert_eq!(desk.list().damaged.len(), 1);
 }
+
+/// What was on its way to disk counted as promised. When a job was cancelled while the disk stood still nothing was forgotten, so nobody
+/// looked again for those that waited for room: they waited until somebody else did something.
+#[test]
+fn a_job_that_waits_for_room_goes_on_when_another_is_cancelled() {
+    let living = 64 << 10;
+    let mut desk = Desk::with(|bounds| bounds.bytes_max = 2 * RECORD + 2 * living + 4 * u64::from(LEN));
+    desk.join();
+    let first = desk.kept(1, 4);
+    while let Some(lease) = desk.grid.try_lease(1) {
+        let (_, tile) = desk.grid.tile(&lease, LEN);
+        let came = desk.grid.worker_says(1, tile);
+        desk.note(came);
+    }
+    // The disk does not write them, and then need not.
+    assert_eq!(std::mem::take(&mut desk.orders).len(), 4);
+    let second = desk.kept(2, 4);
+    desk.render_all();
+    assert_eq!(desk.listed(second).state, JobState::Paused);
+    desk.cancel(9, first);
+    desk.settle();
+    let effects = desk.grid.tick();
+    desk.note(effects);
+    desk.settle();
+    desk.render_all();
+    assert_eq!(desk.listed(second).state, JobState::Done);
+    assert_eq!(desk.listed(first).state, JobState::Cancelled, "there was room for both");
+}
+
+/// It was accepted, and then nothing came.
+#[test]
+fn more_strips_than_a_picture_has_are_refused_also_where_it_is_there() {
+    let mut desk = Desk::with_peers();
+    desk.done(1, 3);
+    let submit = Submit { request: keep(1, 3).request, have: 4, engine: Some("e1".to_owned()), ..submit(6, 3) };
+    assert_eq!(desk.grid.refusal(8, submit), (RefusalCode::Invalid, "have".to_owned()));
+}
+
+/// Any engine may render a job of which nothing is left, so strips of the former do not fit what comes.
+#[test]
+fn who_holds_strips_of_which_nothing_is_on_disk_begins_anew() {
+    let mut desk = Desk::with_peers();
+    let job = desk.kept(1, 4);
+    assert!(failure(&desk.attach(8, job, 2)).is_some_and(|reason| reason.contains("damaged")));
+    assert!(attached(&desk.attach(8, job, 0)).is_some());
+}
+
+/// It was told FAILED, "try again", and took that for the end of a job that went on.
+#[test]
+fn a_job_that_is_cancelled_while_it_is_mended_ends() {
+    let mut desk = Desk::with_peers();
+    let job = desk.done(1, 4);
+    desk.damaged = Some(2);
+    desk.attach(8, job, 0);
+    desk.settle_one();
+    assert!(matches!(desk.orders.front(), Some(ToJournal::Cut { .. })), "{:?}", desk.orders);
+    assert_eq!(failure(&desk.cancel(9, job)), None, "it has not ended yet");
+    let effects = desk.settle();
+    let heard = effects.iter().filter_map(|effect| match effect {
+        Effect::ToClient(client, Message::Failed(failed)) => Some((client.0, &failed.reason[..])),
+        _ => None,
+    });
+    assert_eq!(heard.collect::<Vec<_>>(), [(8, "cancelled"), (9, "cancelled")]);
+    assert_eq!(desk.listed(job).state, JobState::Cancelled);
+    assert!(desk.grid.try_lease(1).is_none());
+}
+
+/// One ATTACH takes the place of another, and each left a read behind it in the journal's queue, which everybody waits in.
+#[test]
+fn reads_under_way_are_bounded_however_often_somebody_attaches() {
+    let mut desk = Desk::with_peers();
+    let job = desk.done(1, 3);
+    desk.attach(9, job, 0);
+    for have in 0..300 {
+        desk.attach(8, job, have % 3);
+    }
+    assert!(desk.orders.len() <= 2, "{} reads are under way", desk.orders.len());
+    desk.attach(8, job, 0);
+    let effects = desk.settle();
+    let heard = effects.iter().filter_map(|effect| match effect {
+        Effect::Deliver { client, first, strips, .. } => Some((client.0, *first, strips.len())),
+        _ => None,
+    });
+    let mut heard: Vec<_> = heard.collect();
+    heard.sort_unstable();
+    assert_eq!(heard, [(8, 0, 3), (9, 0, 3)]);
+}
+
+/// Somebody mended the record by hand, and left the damaged copy where it was.
+#[test]
+fn a_job_that_is_there_is_not_told_to_be_damaged() {
+    let mut desk = Desk::with_peers();
+    let (job, _) = desk.restore(1, 2, 2, Some(KeptEnding::Done));
+    desk.grid.core.restore_damaged(job, "a wrong checksum".to_owned());
+    assert!(attached(&desk.attach(9, job, 0)).is_some());
+}

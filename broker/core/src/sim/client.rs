@@ -207,13 +207,13 @@ impl World {
             assert!(reason.starts_with("rows ") || self.core_may_forget(&reason), "a FAILED for no job: {reason}");
             return;
         };
-        if reason.starts_with("the picture on the broker's disk was damaged") {
+        if reason.starts_with("the picture on the broker's disk was damaged") || reason.starts_with("engine: the strips held") {
             job.asked.clear();
             (job.next, job.engine, job.have) = (None, None, 0);
             self.submit(client, index);
             return;
         }
-        let crossed = job.cancelled && (reason.starts_with("the job is done") || reason.starts_with("the job is being mended"));
+        let crossed = job.cancelled && reason.starts_with("the job is done");
         if job.plan.is_kept && (job.end.is_some() || crossed || self.core_may_forget(&reason)) {
             // It was over for so long that it is forgotten, or over when the client cancelled it.
             let Some((_, job)) = self.clients[client].job_of(failed.job) else { return };
