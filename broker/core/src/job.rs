@@ -192,6 +192,30 @@ impl Arrived {
     }
 }
 
+impl Arrived {
+    /// Those of its strips that lie in `range`, as many as `room` takes.
+    fn slice(&self, range: Range<u32>, mut room: u64) -> Option<Slice> {
+        let first = range.start;
+        let fits = |strip: &&StripMeta| {
+            let left = room.checked_sub(u64::from(strip.encoded_len()));
+            room = left.unwrap_or(room);
+            left.is_some()
+        };
+        let strips = self.within(range).iter().take_while(fits).copied().collect::<Vec<_>>();
+        let index = |bytes: u64| usize::try_from(bytes).expect("a tile fits memory");
+        let start = index(bytes_of(self.within(0..first)));
+        let bytes = start..start + index(bytes_of(&strips));
+        (!strips.is_empty()).then_some(Slice { first, strips, payload: self.payload, bytes })
+    }
+}
+
+impl Slice {
+    /// The strip behind its last.
+    pub(crate) fn end(&self) -> u32 {
+        self.first + u32::try_from(self.strips.len()).expect("a band has few strips")
+    }
+}
+
 impl Job {
     /// The largest encoded strip.
     pub(crate) fn strip_bytes_max(layout: &Layout) -> u64 {
@@ -416,28 +440,19 @@ impl Job {
             true => self.arrived.range(delivery.next..).next().map(|(_, tile)| tile)?,
             false => self.arrived.range(..=delivery.next).next_back().map(|(_, tile)| tile)?,
         };
-        let first = delivery.next.max(tile.band.first);
-        let rest = tile.within(first..u32::MAX);
-        let mut room = if sabotage!(WindowIgnored) { u64::MAX } else { room_max.min(delivery.window - delivery.in_flight) };
-        let fits = |strip: &&StripMeta| {
-            let left = room.checked_sub(u64::from(strip.encoded_len()));
-            room = left.unwrap_or(room);
-            left.is_some()
-        };
-        let strips = rest.iter().take_while(fits).copied().collect::<Vec<_>>();
-        let count = u32::try_from(strips.len()).expect("a band has few strips");
-        if count == 0 {
-            return None;
-        }
-        let start = usize::try_from(bytes_of(tile.within(0..first))).expect("a tile fits memory");
-        let bytes = bytes_of(&strips);
-        let slice =
-            Slice { first, payload: tile.payload, bytes: start..start + usize::try_from(bytes).expect("as above"), strips };
-        delivery.next = first + count;
-        delivery.in_flight += bytes;
+        let room = if sabotage!(WindowIgnored) { u64::MAX } else { room_max.min(delivery.window - delivery.in_flight) };
+        let slice = tile.slice(delivery.next.max(tile.band.first)..u32::MAX, room)?;
+        delivery.next = slice.end();
+        delivery.in_flight += slice.bytes.len() as u64;
         delivery.messages.push_back(delivery.next);
         self.reach = self.reach.max(delivery.next);
         Some(slice)
+    }
+
+    /// Strips that arrived, from the first of `range` on, as many as one tile has and `room` takes.
+    pub(crate) fn slice(&self, range: Range<u32>, room: u64) -> Option<Slice> {
+        let (_, tile) = self.arrived.range(..=range.start).next_back()?;
+        tile.slice(range, room)
     }
 
     /// Bytes of the next strip, where it is there and the window takes it.

@@ -353,6 +353,7 @@ impl Core {
         }
         kept.have = have;
         kept.engine.clone_from(&job.engine);
+        self.relay(id, have, out);
         self.acknowledge(now, id, have, out);
         self.serve_readers(id, out);
         self.look_for_room_soon();

@@ -1,11 +1,12 @@
 //! Clients that follow a detached job: they are sent what is on disk, and what comes there, each at its own pace.
 //!
-//! Invariants, checked by `check_kept`: a reader is a connected client's; it has at most one read under way, and of what it was sent at
+//! What has just come to disk is relayed from memory; the rest is read. Invariants, checked by `check_kept`: a reader is a connected client's; it has at most one read under way, and of what it was sent at
 //! most a window, in at most [`MESSAGES_MAX`] messages, is not acknowledged. At most [`READS_MAX`] reads are under way for all readers,
 //! those included whose reader has left; the others take turns.
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::Range,
     time::Duration,
 };
 
@@ -17,8 +18,12 @@ use crate::{
     job::{Job, MESSAGES_MAX},
 };
 
-/// The largest window of a reader, unless one strip is larger.
-const READER_WINDOW_MAX: u64 = 4 << 20;
+/// The window of a reader, unless one strip is larger. It takes what is synced at once, so that it need not be read back.
+const READER_WINDOW: Range<u64> = 1 << 20..16 << 20;
+/// What the windows of all readers may come to before the next ones get the smallest.
+const WINDOWS_MAX: u64 = 512 << 20;
+/// A reader gets such a part of what is left of it, at the most.
+const WINDOWS_PARTS: u64 = 16;
 /// Bytes of one read, unless one strip is larger.
 const READ_BYTES_MAX: u64 = 1 << 20;
 /// Strips of one read: a STRIPS message has no more.
@@ -47,6 +52,15 @@ pub(crate) struct Reader {
     turn: Option<u64>,
 }
 
+impl Reader {
+    /// It is sent the strips before `end`, so many bytes.
+    fn take(&mut self, end: u32, bytes: u64) {
+        self.next = end;
+        self.in_flight += bytes;
+        self.messages.push_back((end, bytes));
+    }
+}
+
 /// Reads of the disk.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
@@ -58,9 +72,19 @@ pub(super) struct Reads {
     turns: BTreeMap<u64, (JobId, ClientId)>,
     /// Numbers of tickets and turns.
     ever: u64,
+    /// The windows of all readers.
+    windows: u64,
 }
 
 impl Reads {
+    /// The window of one more reader, which wants one of so many bytes, of a picture with such strips.
+    fn window(&mut self, wanted: u64, strip_bytes_max: u64) -> u64 {
+        let share = (WINDOWS_MAX.saturating_sub(self.windows) / WINDOWS_PARTS).clamp(READER_WINDOW.start, READER_WINDOW.end);
+        let window = wanted.min(share.max(strip_bytes_max));
+        self.windows += window;
+        window
+    }
+
     /// A ticket, or a turn where too many are under way.
     fn ask(&mut self, of: (JobId, ClientId), reader: &mut Reader) -> Option<u64> {
         self.ever += 1;
@@ -77,6 +101,7 @@ impl Reads {
 
     /// The reader is gone.
     fn forget(&mut self, reader: &Reader) {
+        self.windows -= reader.window;
         reader.ticket.map(|ticket| self.tickets.remove(&ticket));
         reader.turn.map(|turn| self.turns.remove(&turn));
     }
@@ -175,9 +200,10 @@ impl Core {
 
     fn follow(&mut self, now: Duration, id: JobId, from: ClientId, have: u32, window_bytes: u64, out: &mut Vec<Effect>) {
         let Some(kept) = self.kept.jobs.get(&id) else { return };
-        let window = window_bytes.min(READER_WINDOW_MAX.max(Job::strip_bytes_max(&kept.layout())));
+        let largest = Job::strip_bytes_max(&kept.layout());
         // One ATTACH takes the place of another.
         self.kept.unfollow(id, from);
+        let window = self.kept.reads.window(window_bytes, largest);
         let messages = VecDeque::new();
         let reader = Reader { window, next: have, acked: have, in_flight: 0, messages, ticket: None, turn: None };
         self.kept.readers.insert((id, from), reader);
@@ -248,6 +274,28 @@ impl Core {
         out.push(Effect::ToJournal(ToJournal::Read { ticket, job: id, first, strips_max, bytes_max }));
     }
 
+    /// Strips have just come to disk, and are still in memory: readers that wait for them need not wait for the disk.
+    pub(crate) fn relay(&mut self, id: JobId, have: u32, out: &mut Vec<Effect>) {
+        let readers: Vec<_> = self.kept.readers_of(id).collect();
+        let Some(job) = self.jobs.get(&id) else { return };
+        for client in readers {
+            let Some(reader) = self.kept.readers.get_mut(&(id, client)) else { continue };
+            while reader.ticket.is_none() && reader.turn.is_none() && reader.messages.len() < MESSAGES_MAX && reader.next < have {
+                let Some(slice) = job.slice(reader.next..have, reader.window - reader.in_flight) else { break };
+                reader.take(slice.end(), slice.bytes.len() as u64);
+                out.push(Effect::Deliver {
+                    client,
+                    job: id,
+                    engine: job.engine.clone().unwrap_or_default(),
+                    first: slice.first,
+                    strips: slice.strips,
+                    payload: slice.payload,
+                    bytes: slice.bytes,
+                });
+            }
+        }
+    }
+
     pub(crate) fn on_read(&mut self, now: Duration, ticket: u64, read: Result<ReadStrips, ReadFault>, out: &mut Vec<Effect>) {
         self.kept.reads.under_way = self.kept.reads.under_way.saturating_sub(1);
         self.take_read(now, ticket, read, out);
@@ -274,9 +322,7 @@ impl Core {
         match read {
             Ok(ReadStrips { first, strips, payload, bytes }) => {
                 let count = u32::try_from(strips.len()).unwrap_or(u32::MAX);
-                reader.next = first + count;
-                reader.in_flight += bytes;
-                reader.messages.push_back((reader.next, bytes));
+                reader.take(first + count, bytes);
                 let engine = self.kept.jobs.get(&id).and_then(|kept| kept.engine.clone()).unwrap_or_default();
                 let bytes = 0..usize::try_from(bytes).unwrap_or(usize::MAX);
                 out.push(Effect::Deliver { client, job: id, engine, first, strips, payload, bytes });
@@ -333,7 +379,8 @@ impl Core {
                 assert!(!kept.is_readable() || reader.next >= kept.have || is_full, "job {id}: {client} is left waiting");
             }
         }
-        let Reads { tickets, under_way, turns, .. } = &self.kept.reads;
+        let Reads { tickets, under_way, turns, windows, .. } = &self.kept.reads;
+        assert_eq!(*windows, self.kept.readers.values().map(|reader| reader.window).sum::<u64>(), "windows of all readers");
         let count = |has: fn(&&Reader) -> bool| self.kept.readers.values().filter(has).count();
         assert_eq!(count(|reader| reader.ticket.is_some()), tickets.len(), "reads of nobody");
         assert_eq!(count(|reader| reader.turn.is_some()), turns.len(), "turns of nobody");

@@ -289,8 +289,7 @@ fn a_job_goes_on_without_any_client_and_is_done_once_that_is_on_disk() {
         }
     }
     assert_eq!(ended_at, Some(4));
-    desk.settle();
-    assert!(is_done(&desk.client_says(7, ClientSays::Ack(Ack { job, have: 4 }))));
+    assert!(is_done(&desk.settle()), "the client has everything, and now the disk has as well");
 }
 
 #[test]
@@ -353,6 +352,22 @@ fn every_reader_goes_at_its_own_pace() {
     assert!(!is_done(&desk.client_says(8, ClientSays::Ack(Ack { job, have: 5 }))));
     let effects = desk.client_says(8, ClientSays::Ack(Ack { job, have: 7 }));
     assert_eq!(dropped_clients(&effects), [8], "more than it was sent");
+}
+
+#[test]
+fn a_reader_that_keeps_up_gets_strips_from_memory() {
+    let mut desk = Desk::with_peers();
+    let job = desk.kept(1, 4);
+    desk.attach(8, job, 0);
+    let mut effects = Vec::new();
+    while let Some(lease) = desk.grid.try_lease(1) {
+        let (_, tile) = desk.grid.tile(&lease, LEN);
+        let came = desk.grid.worker_says(1, tile);
+        desk.note(came);
+        assert!(!desk.orders.iter().any(|order| matches!(order, ToJournal::Read { .. })), "what is in memory is not read");
+        effects.extend(desk.settle());
+    }
+    assert_eq!(delivered(&effects), [(0, 1), (1, 1), (2, 1), (3, 1)]);
 }
 
 #[test]
