@@ -671,3 +671,20 @@ fn a_job_that_is_there_is_not_told_to_be_damaged() {
     desk.grid.core.restore_damaged(job, "a wrong checksum".to_owned());
     assert!(attached(&desk.attach(9, job, 0)).is_some());
 }
+
+/// Whoever came when nothing changed any more was told nothing, and showed a job that waits for the disk as one that waits for a worker.
+#[test]
+fn every_reader_is_told_how_far_the_job_is() {
+    let mut desk = Desk::with_peers();
+    let job = desk.kept(1, 4);
+    let progress = |effects: &[Effect]| {
+        let told = told(effects).into_iter();
+        told.filter_map(|message| if let Message::Progress(progress) = message { Some(progress.workers) } else { None }).last()
+    };
+    let effects = desk.attach(8, job, 0);
+    let effects = [effects, desk.grid.pass(SECOND)].concat();
+    assert_eq!(progress(&effects), Some(1));
+    desk.attach(9, job, 0);
+    let effects = desk.grid.pass(SECOND);
+    assert_eq!(progress(&effects), Some(1));
+}
