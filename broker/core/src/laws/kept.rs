@@ -315,6 +315,9 @@ fn a_cancelled_job_is_over_once_that_is_on_disk_and_any_client_may_cancel() {
     let effects = desk.cancel(8, job);
     assert!(withdrawn(&effects).contains(&(1, lease.attempt)));
     assert_eq!(failure(&effects), None);
+    // `fractally cancel` took the list's word for it, and a power failure could bring the job back.
+    let listed = desk.listed(job);
+    assert_eq!((listed.state, listed.ended_ms), (JobState::Running, None), "{}", listed.why);
     assert_eq!(failure(&desk.settle()), Some("cancelled"));
     assert_eq!(desk.listed(job).state, JobState::Cancelled);
     assert_eq!(failure(&desk.cancel(9, job)), Some("cancelled"), "the same answer again");
