@@ -65,7 +65,7 @@ pub struct Config {
 pub struct JournalBounds {
     /// Bytes on disk, of all jobs. At the bound jobs that are over are forgotten, the earliest first; where there are none, jobs wait.
     pub bytes_max: u64,
-    /// The same for the jobs of one account.
+    /// The same for the jobs of one account, when it asks for one more: those that live may grow past it.
     pub bytes_per_account_max: u64,
     /// A job that is over is forgotten after so long.
     pub keep_for: Duration,

@@ -160,6 +160,8 @@ pub(crate) struct Totals {
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     pub(crate) changed: bool,
+    /// Somebody has come who was told nothing yet.
+    pub(crate) is_followed_anew: bool,
     pub(crate) told: Option<(Duration, Progress)>,
 }
 

@@ -39,7 +39,8 @@ impl Core {
         let progress = self.progress(id, job);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.pace.changed = false;
-        if job.pace.told.is_none_or(|(_, told)| told != progress) {
+        let is_news = std::mem::take(&mut job.pace.is_followed_anew);
+        if is_news || job.pace.told.is_none_or(|(_, told)| told != progress) {
             job.pace.told = Some((now, progress));
             out.extend(listeners.into_iter().map(|client| Effect::ToClient(client, Message::Progress(progress))));
         }

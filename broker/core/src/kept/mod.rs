@@ -513,21 +513,24 @@ impl Core {
     fn listed(&self, now: Duration, id: JobId, kept: &Kept) -> ListedJob {
         let job = self.jobs.get(&id);
         let unix_ms = self.unix_ms(now);
-        let end = match &kept.phase {
-            Phase::Over(end) | Phase::Ending(end, _) => Some(end),
-            Phase::Arriving(_) | Phase::Living | Phase::Mending(_) => None,
+        // Whose end is not on disk yet may live again in the next broker.
+        let (end, totals) = match &kept.phase {
+            Phase::Over(end) => (Some(end), Some(end.totals)),
+            Phase::Ending(end, _) => (None, Some(end.totals)),
+            Phase::Arriving(_) | Phase::Living | Phase::Mending(_) => (None, None),
         };
         let (state, why) = match (end.map(|end| &end.ending), job) {
             (Some(KeptEnding::Done), _) => (JobState::Done, String::new()),
             (Some(KeptEnding::Failed(reason)), _) => (JobState::Failed, reason.clone()),
             (Some(KeptEnding::Cancelled(reason)), _) => (JobState::Cancelled, reason.clone()),
-            (None, Some(_)) if self.kept.trouble.is_some() => (JobState::Paused, self.kept.trouble.clone().unwrap_or_default()),
+            (None, _) if self.kept.trouble.is_some() => (JobState::Paused, self.kept.trouble.clone().unwrap_or_default()),
             (None, Some(_)) if self.kept.cramped.contains(&id) => (JobState::Paused, "the journal is full".to_owned()),
             (None, Some(job)) if job.leased.is_empty() && job.arrived.is_empty() => (JobState::Waiting, self.why_waiting(job)),
+            (None, None) if totals.is_some() => (JobState::Running, "its end is being put on disk".to_owned()),
             (None, _) => (JobState::Running, String::new()),
         };
-        let totals = match (end, job) {
-            (Some(end), _) => end.totals,
+        let totals = match (totals, job) {
+            (Some(totals), _) => totals,
             (None, Some(job)) => KeptTotals {
                 iterations: job.totals.iterations,
                 compute_ns: job.totals.compute_ns,

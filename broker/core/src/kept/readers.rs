@@ -210,6 +210,9 @@ impl Core {
         if let Some(client) = self.clients.get_mut(&from) {
             client.follows.insert(id);
         }
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.pace.is_followed_anew = true;
+        }
         self.touch(now, id);
         self.serve_reader(id, from, out);
     }
@@ -321,9 +324,12 @@ impl Core {
         reader.ticket = None;
         match read {
             Ok(ReadStrips { first, strips, payload, bytes }) => {
+                // Another read has found damage since, and any engine may render the job: what is held of this one does not count.
+                let Some(engine) = self.kept.jobs.get(&id).and_then(|kept| kept.engine.clone()) else {
+                    return out.push(Effect::Release(payload));
+                };
                 let count = u32::try_from(strips.len()).unwrap_or(u32::MAX);
                 reader.take(first + count, bytes);
-                let engine = self.kept.jobs.get(&id).and_then(|kept| kept.engine.clone()).unwrap_or_default();
                 let bytes = 0..usize::try_from(bytes).unwrap_or(usize::MAX);
                 out.push(Effect::Deliver { client, job: id, engine, first, strips, payload, bytes });
                 out.push(Effect::Release(payload));

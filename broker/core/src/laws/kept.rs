@@ -314,6 +314,9 @@ fn a_cancelled_job_is_over_once_that_is_on_disk_and_any_client_may_cancel() {
     let effects = desk.cancel(8, job);
     assert!(withdrawn(&effects).contains(&(1, lease.attempt)));
     assert_eq!(failure(&effects), None);
+    // `fractally cancel` took the list's word for it, and a power failure could bring the job back.
+    let listed = desk.listed(job);
+    assert_eq!((listed.state, listed.ended_ms), (JobState::Running, None), "{}", listed.why);
     assert_eq!(failure(&desk.settle()), Some("cancelled"));
     assert_eq!(desk.listed(job).state, JobState::Cancelled);
     assert_eq!(failure(&desk.cancel(9, job)), Some("cancelled"), "the same answer again");
@@ -685,4 +688,21 @@ fn a_job_that_is_there_is_not_told_to_be_damaged() {
     let (job, _) = desk.restore(1, 2, 2, Some(KeptEnding::Done));
     desk.grid.core.restore_damaged(job, "a wrong checksum".to_owned());
     assert!(attached(&desk.attach(9, job, 0)).is_some());
+}
+
+/// Whoever came when nothing changed any more was told nothing, and showed a job that waits for the disk as one that waits for a worker.
+#[test]
+fn every_reader_is_told_how_far_the_job_is() {
+    let mut desk = Desk::with_peers();
+    let job = desk.kept(1, 4);
+    let progress = |effects: &[Effect]| {
+        let told = told(effects).into_iter();
+        told.filter_map(|message| if let Message::Progress(progress) = message { Some(progress.workers) } else { None }).last()
+    };
+    let effects = desk.attach(8, job, 0);
+    let effects = [effects, desk.grid.pass(SECOND)].concat();
+    assert_eq!(progress(&effects), Some(1));
+    desk.attach(9, job, 0);
+    let effects = desk.grid.pass(SECOND);
+    assert_eq!(progress(&effects), Some(1));
 }
