@@ -74,7 +74,7 @@ impl Asker<'_> {
     }
 
     pub(crate) fn list(&self, runtime: &Runtime) -> Vec<ListedJob> {
-        runtime.block_on(list(&self.broker())).expect("the broker answers")
+        runtime.block_on(list(&self.broker())).expect("the broker answers").jobs
     }
 
     /// Ends a detached job.
