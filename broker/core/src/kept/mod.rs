@@ -309,7 +309,7 @@ impl Core {
 
     /// Hands the journal what its window and the disk take, in row order.
     pub(crate) fn store(&mut self, id: JobId, out: &mut Vec<Effect>) {
-        let room = self.room_on_disk();
+        let room = self.room_for(id);
         let (is_cramped, stores) = self
             .change(id, |job| {
                 let mut left = room;
@@ -350,6 +350,7 @@ impl Core {
         kept.engine.clone_from(&job.engine);
         self.acknowledge(now, id, have, out);
         self.serve_readers(id, out);
+        self.store_cramped(out);
     }
 
     /// A detached job has left the grid: how it ended goes to disk.
@@ -397,6 +398,7 @@ impl Core {
         }
         out.extend(told.into_iter().map(|client| Effect::ToClient(client, failed(id, &reason))));
         self.make_room(out);
+        self.store_cramped(out);
     }
 
     /// CANCEL of a detached job, by whichever client.
@@ -498,17 +500,21 @@ impl Core {
     fn listed(&self, now: Duration, id: JobId, kept: &Kept) -> ListedJob {
         let job = self.jobs.get(&id);
         let unix_ms = self.unix_ms(now);
-        let end = match &kept.phase {
-            Phase::Over(end) | Phase::Ending(end, _) => Some(end),
-            Phase::Arriving(_) | Phase::Living | Phase::Mending => None,
+        // An end that is on its way to disk may still be lost, so nobody is told of it.
+        let (end, is_ending) = match &kept.phase {
+            Phase::Over(end) => (Some(end), false),
+            Phase::Ending(end, _) => (Some(end), true),
+            Phase::Arriving(_) | Phase::Living | Phase::Mending => (None, false),
         };
-        let (state, why) = match (end.map(|end| &end.ending), job) {
+        let over = end.filter(|_| !is_ending);
+        let (state, why) = match (over.map(|end| &end.ending), job) {
             (Some(KeptEnding::Done), _) => (JobState::Done, String::new()),
             (Some(KeptEnding::Failed(reason)), _) => (JobState::Failed, reason.clone()),
             (Some(KeptEnding::Cancelled(reason)), _) => (JobState::Cancelled, reason.clone()),
-            (None, Some(_)) if self.kept.trouble.is_some() => (JobState::Paused, self.kept.trouble.clone().unwrap_or_default()),
+            (None, _) if self.kept.trouble.is_some() => (JobState::Paused, self.kept.trouble.clone().unwrap_or_default()),
             (None, Some(_)) if self.kept.cramped.contains(&id) => (JobState::Paused, "the journal is full".to_owned()),
             (None, Some(job)) if job.leased.is_empty() && job.arrived.is_empty() => (JobState::Waiting, self.why_waiting(job)),
+            (None, None) if is_ending => (JobState::Running, "its end is being put on disk".to_owned()),
             (None, _) => (JobState::Running, String::new()),
         };
         let totals = match (end, job) {
@@ -532,7 +538,7 @@ impl Core {
             rows_done: kept.layout().rows_before(kept.have),
             bytes: kept.bytes,
             age_ms: unix_ms.saturating_sub(kept.accepted_unix_ms),
-            ended_ms: end.map(|end| unix_ms.saturating_sub(end.ended_unix_ms)),
+            ended_ms: over.map(|end| unix_ms.saturating_sub(end.ended_unix_ms)),
             elapsed_ms: totals.elapsed_ms,
             iterations: totals.iterations,
             compute_ns: totals.compute_ns,
