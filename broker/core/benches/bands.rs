@@ -110,6 +110,7 @@ impl Bench {
                 self.to_broker.push_back(Answer::Client(client, ClientSays::Ack(Ack { job, have })));
             }
             Effect::DropWorker(_) | Effect::DropClient(_) => panic!("nobody misbehaves here"),
+            Effect::ToJournal(_) => panic!("no job here is detached"),
             Effect::ToClient(..) | Effect::ToWorker(..) | Effect::Release(_) | Effect::Note(_) => {}
         }
     }
