@@ -55,7 +55,7 @@ async fn explain(error: RenderError, args: &FollowArgs, broker: &Broker, job: Jo
             (Code::NotDone, message)
         }
         RenderError::NoPicture(reason) => match list(broker).await {
-            Ok(jobs) if !jobs.iter().any(|listed| listed.job == job) => {
+            Ok(list) if !list.jobs.iter().any(|listed| listed.job == job) && !list.damaged.iter().any(|lost| lost.job == job) => {
                 (Code::NoSuchJob, no_such_job(&job.to_string(), &args.reach))
             }
             Ok(_) | Err(_) => (Code::JobFailed, format!("job {job} has no picture: {reason}")),
@@ -67,7 +67,7 @@ async fn explain(error: RenderError, args: &FollowArgs, broker: &Broker, job: Jo
 }
 
 async fn listed(broker: &Broker, job: JobId) -> Option<ListedJob> {
-    list(broker).await.ok()?.into_iter().find(|listed| listed.job == job)
+    list(broker).await.ok()?.jobs.into_iter().find(|listed| listed.job == job)
 }
 
 /// State, reason and time left in one line.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fractally_client::{Broker, Cancelled, cancel, is_over, list};
-use fractally_proto::{JobId, JobState, ListedJob};
+use fractally_proto::{DamagedJob, JobId, JobList, JobState, ListedJob};
 use serde_json::Value;
 
 use crate::{
@@ -24,7 +24,10 @@ const CANDIDATES_MAX: usize = 4;
 const ACCOUNT_CHARS_MAX: usize = 32;
 
 pub(crate) async fn run_list(args: ListArgs) -> Result<(), Failure> {
-    let mut jobs = list(&args.reach.broker(None)).await?;
+    let JobList { mut jobs, damaged } = list(&args.reach.broker(None)).await?;
+    for DamagedJob { job, why } in &damaged {
+        say(&format!("job {job} is damaged on the broker's disk, and lost: {}", harmless(why)));
+    }
     jobs.sort_by_key(|job| job.age_ms);
     let all = jobs.len();
     jobs.retain(|job| is_wanted(&args, job));
@@ -148,7 +151,7 @@ pub(crate) async fn resolve(broker: &Broker, reach: &ReachArgs, name: &JobName) 
         JobName::Whole(job) => Ok(*job),
         JobName::Part(digits) => {
             let no_such_job = || Failure { code: Code::NoSuchJob, message: no_such_job(digits, reach) };
-            only_match(digits, &list(broker).await?)?.ok_or_else(no_such_job)
+            only_match(digits, &list(broker).await?.jobs)?.ok_or_else(no_such_job)
         }
     }
 }

@@ -102,17 +102,16 @@ async fn keep_once(options: &RenderOptions, reconnect: &mut Reconnect) -> Result
     Ok(accepted)
 }
 
-/// The detached jobs of a broker, the latest first, at most [`limits::LIST_JOBS_MAX`].
+/// The detached jobs of a broker, the latest first, at most [`limits::LIST_JOBS_MAX`], and those that are damaged.
 ///
 /// # Errors
 /// [`SessionError`] when the broker does not answer within its connect timeout.
-pub async fn list(broker: &Broker) -> Result<Vec<ListedJob>, SessionError> {
-    let list = ask(broker, &Message::ListQuery, |message| match message {
+pub async fn list(broker: &Broker) -> Result<JobList, SessionError> {
+    ask(broker, &Message::ListQuery, |message| match message {
         Message::ListReport(payload) => Some(JobList::decode(payload)),
         _ => None,
     })
-    .await?;
-    Ok(list.jobs)
+    .await
 }
 
 /// Ends a detached job, of whichever client. Returns when the end is on the broker's disk.
@@ -129,19 +128,22 @@ pub async fn cancel(broker: &Broker, job: JobId) -> Result<Cancelled, SessionErr
     Ok(ended)
 }
 
-/// To a CANCEL of a job that is over a broker answers nothing, so the list is asked before it, and after it until one of both tells.
+/// FAILED tells that the job has ended, or that it cannot be now, and not which: a job may be done a moment before it is to be cancelled. So
+/// the list is asked before CANCEL and after its answer, and now and then where none comes.
 async fn end(session: &mut Session, job: JobId) -> Result<Cancelled, SessionError> {
-    let mut is_asked = false;
+    let (mut is_asked, mut is_answered) = (false, false);
     session.send(&Message::ListQuery).await?;
     loop {
         let Ok(message) = tokio::time::timeout(LOOK_AGAIN, session.next()).await else {
-            if is_asked {
-                session.send(&Message::ListQuery).await?;
-            }
+            is_asked &= !is_answered;
+            session.send(&Message::ListQuery).await?;
             continue;
         };
         match message? {
-            Message::Failed(failed) if failed.job == job && is_asked => return Ok(Cancelled::Now),
+            Message::Failed(failed) if failed.job == job => {
+                is_answered = true;
+                session.send(&Message::ListQuery).await?;
+            }
             Message::ListReport(payload) => {
                 let jobs = JobList::decode(&payload).map_err(LinkError::Malformed)?.jobs;
                 match jobs.iter().find(|listed| listed.job == job) {
@@ -149,12 +151,14 @@ async fn end(session: &mut Session, job: JobId) -> Result<Cancelled, SessionErro
                     Some(ListedJob { state, why, .. }) if is_over(*state) => {
                         return Ok(Cancelled::Before { state: *state, why: why.clone() });
                     }
+                    // It was there before, and is forgotten since.
+                    None if is_answered => return Ok(Cancelled::Now),
                     // A list that is full may lack it.
                     None if jobs.len() < limits::LIST_JOBS_MAX => return Ok(Cancelled::Unknown),
                     Some(_) | None if is_asked => {}
                     Some(_) | None => {
                         session.send(&Message::Cancel(Cancel { job })).await?;
-                        is_asked = true;
+                        (is_asked, is_answered) = (true, false);
                     }
                 }
             }

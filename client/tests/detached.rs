@@ -104,7 +104,7 @@ impl Puppet {
 
     async fn answer_list(&mut self, jobs: Vec<ListedJob>) -> Peer {
         let (peer, ()) = self.expect(|message| matches!(message, Message::ListQuery).then_some(())).await;
-        self.say(peer, Message::ListReport(JobList { jobs }.encode()));
+        self.say(peer, Message::ListReport(JobList { jobs, damaged: Vec::new() }.encode()));
         peer
     }
 }
@@ -490,6 +490,7 @@ async fn a_cancelled_job_has_ended_when_the_broker_says_so() {
         puppet.answer_list(vec![listed(JobState::Running)]).await;
         let (peer, ()) = puppet.expect(is_cancel).await;
         puppet.say_failed(peer, "cancelled");
+        puppet.answer_list(vec![listed(JobState::Cancelled)]).await;
         puppet.expect_bye().await;
         // A broker that lost its answer, or whose FAILED came to nobody, is asked again.
         puppet.answer_list(vec![listed(JobState::Paused)]).await;
@@ -518,7 +519,27 @@ async fn a_job_that_is_over_or_unknown_is_not_cancelled() {
         let over = Cancelled::Before { state: JobState::Done, why: "because".to_owned() };
         assert_eq!(cancel(&broker, JOB).await.unwrap(), over);
         assert_eq!(cancel(&broker, JOB).await.unwrap(), Cancelled::Unknown);
-        assert_eq!(list(&broker).await.unwrap(), [listed(JobState::Failed)]);
+        assert_eq!(list(&broker).await.unwrap().jobs, [listed(JobState::Failed)]);
     };
     tokio::join!(client, script);
+}
+
+/// Once every FAILED after a CANCEL was taken for its success, also that of a job that was done a moment before, or could not be ended now.
+#[tokio::test]
+async fn a_job_that_ended_before_it_was_to_be_cancelled_is_not_said_to_be() {
+    let (mut puppet, broker) = Puppet::start().await;
+    let is_cancel = |message| matches!(message, Message::Cancel(cancel) if cancel.job == JOB).then_some(());
+    let script = async {
+        puppet.answer_list(vec![listed(JobState::Running)]).await;
+        let (peer, ()) = puppet.expect(is_cancel).await;
+        puppet.say_failed(peer, "the job is being mended; try again");
+        puppet.answer_list(vec![listed(JobState::Running)]).await;
+        puppet.answer_list(vec![listed(JobState::Running)]).await;
+        let (peer, ()) = puppet.expect(is_cancel).await;
+        puppet.say_failed(peer, "the job is done; there is nothing to cancel");
+        puppet.answer_list(vec![listed(JobState::Done)]).await;
+        puppet.expect_bye().await;
+    };
+    let (ended, ()) = tokio::join!(cancel(&broker, JOB), script);
+    assert_eq!(ended.unwrap(), Cancelled::Before { state: JobState::Done, why: "because".to_owned() });
 }
