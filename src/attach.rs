@@ -55,8 +55,7 @@ async fn explain(error: RenderError, args: &FollowArgs, broker: &Broker, job: Jo
             (Code::NotDone, message)
         }
         RenderError::NoPicture(reason) => match list(broker).await {
-            Ok(list) if list.damaged.iter().any(|damaged| damaged.job == job) => (Code::NoSuchJob, reason),
-            Ok(list) if !list.jobs.iter().any(|listed| listed.job == job) => {
+            Ok(list) if !list.jobs.iter().any(|listed| listed.job == job) && !list.damaged.iter().any(|lost| lost.job == job) => {
                 (Code::NoSuchJob, no_such_job(&job.to_string(), &args.reach))
             }
             Ok(_) | Err(_) => (Code::JobFailed, format!("job {job} has no picture: {reason}")),

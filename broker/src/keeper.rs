@@ -195,7 +195,7 @@ impl Worker {
             ToJournal::End { job, end } => {
                 // What a job that is over still had to write is not wanted.
                 self.writing.remove(job);
-                self.journal.end(*job, &end_record(end)).map(|()| FromJournal::Ended { job: *job, bytes: self.bytes(*job) })
+                self.end(*job, end).map(|()| FromJournal::Ended { job: *job, bytes: self.bytes(*job) })
             }
             ToJournal::Cut { job, have } => {
                 self.writing.remove(job);
@@ -217,6 +217,18 @@ impl Worker {
                 self.undone.push_back(order);
                 self.trouble(&error);
             }
+        }
+    }
+
+    /// A job that did not end well gives up its strips where its end needs the room: who cancels jobs because the disk is full is to succeed.
+    fn end(&mut self, job: JobId, end: &KeptEnd) -> Result<(), Error> {
+        let ended = self.journal.end(job, &end_record(end));
+        match ended {
+            Err(error) if error.is_full() && end.ending != KeptEnding::Done => {
+                self.journal.cut(job, 0)?;
+                self.journal.end(job, &end_record(end))
+            }
+            ended => ended,
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Lab, Process, eventually};
+use crate::{Lab, Process, Run, eventually};
 
 /// A running broker.
 pub struct Broker {
@@ -47,16 +47,24 @@ impl Broker {
     }
 
     /// Starts a broker by this command and waits until it listens.
-    pub fn start_by(mut command: Command) -> Self {
+    pub fn start_by(command: Command) -> Self {
+        Self::try_start_by(command).unwrap_or_else(|run| panic!("the broker does not start: {run:?}"))
+    }
+
+    /// The same, of a broker that may have reasons not to start.
+    ///
+    /// # Errors
+    /// What it said when it ended instead.
+    pub fn try_start_by(mut command: Command) -> Result<Self, Run> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Process::of(command.spawn().expect("the broker starts"));
         let stdout = process.child().stdout.take().expect("its stdout is piped");
         let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("the broker says that it is ready");
-        let mut words = line.split_whitespace().map(str::to_owned);
-        assert_eq!(words.next().as_deref(), Some("ready"), "{line:?}: {}", process.wait().stderr);
-        let mut endpoint = || words.next().expect("two endpoints follow");
-        Self { clients: endpoint(), workers: endpoint(), process }
+        BufReader::new(stdout).read_line(&mut line).expect("what it says can be read");
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["ready", clients, workers] => Ok(Self { clients: clients.to_owned(), workers: workers.to_owned(), process }),
+            _ => Err(process.wait()),
+        }
     }
 
     /// Starts a broker on two ports that nobody else is given, so that the next one can be started on the same.

@@ -6,8 +6,10 @@
 #![allow(clippy::missing_panics_doc, reason = "a test kit tells its failures by panicking")]
 #![expect(clippy::disallowed_methods, reason = "deadlines of tests are real time")]
 
+mod detached;
 mod dice;
 mod grid;
+mod mount;
 mod netns;
 mod pictures;
 mod process;
@@ -22,6 +24,7 @@ use std::{
 
 pub use dice::{Dice, seed_of};
 pub use grid::{Broker, Worker, lasting_ports};
+pub use mount::Mount;
 pub use netns::Lan;
 pub use pictures::{one_pixel, rows_as_strips};
 pub use process::{Lab, Process, Run, allow_open_files};

@@ -148,7 +148,10 @@ impl Lab {
     /// Waits until no process and no socket folder of this lab is left.
     pub fn expect_nothing_left(&self) {
         eventually("every process has gone", || self.living().is_empty().then_some(()));
-        eventually("every socket folder has gone", || is_empty(&self.temporary()).then_some(()));
+        let left: Vec<_> = fs::read_dir(self.temporary()).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        let inside: Vec<_> = left.iter().flat_map(fs::read_dir).flatten().flatten().map(|entry| entry.path()).collect();
+        let what = format!("every socket folder has gone, of {left:?} with {inside:?}");
+        eventually(&what, || is_empty(&self.temporary()).then_some(()));
     }
 
     /// Names of the files in the folder, sorted, the temporary folder not counted.

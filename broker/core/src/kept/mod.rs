@@ -314,7 +314,7 @@ impl Core {
 
     /// Hands the journal what its window and the disk take, in row order.
     pub(crate) fn store(&mut self, id: JobId, out: &mut Vec<Effect>) {
-        let room = self.room_on_disk();
+        let room = self.room_for(id);
         let (is_cramped, stores) = self
             .change(id, |job| {
                 let mut left = room;
@@ -408,6 +408,7 @@ impl Core {
         }
         out.extend(told.into_iter().map(|client| Effect::ToClient(client, failed(id, &reason))));
         self.make_room(out);
+        self.serve_cramped(out);
     }
 
     /// CANCEL of a detached job, by whichever client.

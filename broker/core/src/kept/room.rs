@@ -63,11 +63,42 @@ impl Core {
         self.jobs.values().filter(|job| job.is_kept()).map(of).sum::<u64>() + self.kept.arriving() as u64 * JOB_BYTES
     }
 
+    /// Bytes that one job may still write. Those that were accepted before it come first, so that of many jobs which have no room together
+    /// some end, and make room; else all would wait, each with a part of its picture on disk.
+    pub(super) fn room_for(&self, id: JobId) -> u64 {
+        self.room_on_disk().saturating_sub(self.needed_before(id))
+    }
+
+    /// Bytes that the rest of the living jobs will take, more or less, that were accepted before this one.
+    fn needed_before(&self, id: JobId) -> u64 {
+        let Some(own) = self.kept.jobs.get(&id) else { return 0 };
+        let max = self.config.journal.as_ref().map_or(0, |bounds| bounds.bytes_max);
+        let needed = |(&other, job): (&JobId, &Job)| {
+            let kept = self.kept.jobs.get(&other)?;
+            if (kept.accepted_unix_ms, other) >= (own.accepted_unix_ms, id) {
+                return None;
+            }
+            let (layout, strip) = (&job.layout, Job::strip_bytes_max(&job.layout));
+            let (rows, strips_left) = (layout.rows_before(kept.have), layout.strips() - kept.have);
+            let at_most = strip.saturating_mul(strips_left.into());
+            // As the rows before, and one strip more because rows differ; the first strips may have fewer rows than others.
+            let rows_left = u64::from(layout.rows() - rows);
+            let as_before = kept.bytes.saturating_mul(rows_left).checked_div(rows.into());
+            let left = as_before.map_or(at_most, |left| left.saturating_add(strip).min(at_most));
+            // Of one that will not have room whatever others do, nobody is kept waiting.
+            let has_room = kept.bytes.saturating_add(left) <= max;
+            has_room.then(|| left.saturating_sub(job.delivery().map_or(0, |delivery| delivery.in_flight)))
+        };
+        self.jobs.iter().filter(|(_, job)| job.is_kept()).filter_map(needed).fold(0, u64::saturating_add)
+    }
+
     /// Forgets as much as those need whose strips wait for room.
     pub(super) fn make_room(&mut self, out: &mut Vec<Effect>) {
-        let needed: u64 = self.kept.cramped.iter().filter_map(|id| self.jobs.get(id)?.next_takes()).sum();
+        let next: u64 = self.kept.cramped.iter().filter_map(|id| self.jobs.get(id)?.next_takes()).sum();
+        let before = self.kept.cramped.iter().map(|&id| self.needed_before(id)).max().unwrap_or_default();
+        let needed = if next > 0 { next.saturating_add(before) } else { 0 };
         let max = self.config.journal.as_ref().map_or(0, |bounds| bounds.bytes_max);
-        while self.kept.staying() + self.promised_on_disk() + needed > max && needed > 0 {
+        while (self.kept.staying() + self.promised_on_disk()).saturating_add(needed) > max && needed > 0 {
             let needs = self.kept.cramped.iter().find_map(|id| self.kept.jobs.get(id)).map_or("", |kept| &kept.account);
             let Some(id) = self.kept.next_to_go_for(needs) else { return };
             self.forget(id, "for want of room", out);
@@ -170,7 +201,7 @@ impl Core {
     }
 
     /// Hands the journal what there is room for now.
-    fn serve_cramped(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn serve_cramped(&mut self, out: &mut Vec<Effect>) {
         let cramped: Vec<_> = self.kept.cramped.iter().copied().collect();
         cramped.into_iter().for_each(|id| self.store(id, out));
     }

@@ -8,13 +8,13 @@ use std::{
     time::Duration,
 };
 
-use fractally_proto::{JobId, Layout, StripMeta};
+use fractally_proto::{JobId, JobList, JobState, Layout, Message, StripMeta};
 
 use super::{
     client::End,
     world::{Content, Event, World},
 };
-use crate::{FromJournal, KeptEnd, KeptEnding, KeptJob, PayloadId, ReadFault, ReadStrips, Restored, ToJournal};
+use crate::{ClientId, Effect, FromJournal, KeptEnd, KeptEnding, KeptJob, PayloadId, ReadFault, ReadStrips, Restored, ToJournal};
 
 #[derive(Debug, Default)]
 pub(super) struct Journal {
@@ -215,6 +215,24 @@ impl World {
         let is_forgotten = reason.starts_with("the broker has no detached job");
         assert!(!is_forgotten || keep_for < Duration::from_secs(60), "a promise is lost: {reason}");
         is_forgotten
+    }
+
+    /// LIST tells of no end and of no row that may still be lost.
+    pub(super) fn check_list(&mut self) {
+        let mut out = Vec::new();
+        self.core.on_list_query(self.now, ClientId(u64::MAX), &mut out);
+        let [Effect::ToClient(_, Message::ListReport(report))] = &out[..] else { panic!("no list: {out:?}") };
+        for listed in JobList::decode(report).expect("a list").jobs {
+            let JobId(id) = listed.job;
+            let on_disk = self.journal.jobs.get(&listed.job).unwrap_or_else(|| panic!("job {id:x} is listed and not on disk"));
+            match listed.state {
+                JobState::Waiting | JobState::Running | JobState::Paused => {}
+                over => assert!(on_disk.end.is_some(), "job {id:x} is listed as {over:?}, which is not on disk"),
+            }
+            let layout = Layout::of(&on_disk.record.request);
+            let have = u32::try_from(on_disk.strips.len()).expect("few strips");
+            assert!(listed.rows_done <= layout.rows_before(have), "job {id:x}: rows are listed that are not on disk");
+        }
     }
 
     /// What clients were told is what is on disk.

@@ -304,6 +304,7 @@ impl World {
         if self.tally.events.is_multiple_of(self.check_every) {
             self.core.check_invariants();
             self.check_held();
+            self.check_list();
         }
     }
 
