@@ -31,8 +31,8 @@ const READ_STRIPS_MAX: u32 = fractally_proto::limits::BAND_STRIPS_MAX;
 /// Reads under way at once. What else the journal has to do waits behind them, and their bytes in memory. So few in tests that they run
 /// out.
 const READS_MAX: usize = if cfg!(test) { 2 } else { 32 };
-/// Jobs that one client follows at once.
-const FOLLOWED_MAX: usize = 64;
+/// Jobs that one client follows at once: with so many windows a slow one stays under the 64 MiB that may wait for it in the shell.
+const FOLLOWED_MAX: usize = 16;
 
 /// One client that follows one job.
 #[derive(Debug)]
