@@ -223,7 +223,7 @@ pub(crate) struct BrokerArgs {
     #[arg(long, value_name = "MIB", env = "FRACTALLY_STATE_SIZE", default_value = "16384", requires = "state",
         value_parser = clap::value_parser!(u64).range(1..=1_073_741_824))]
     pub(crate) state_size: u64,
-    /// The same for each account, when it asks for one more job; those that it has go on [default: as much as for all].
+    /// The same for each account [default: as much as for all].
     #[arg(long, value_name = "MIB", env = "FRACTALLY_STATE_SIZE_PER_ACCOUNT", requires = "state",
         value_parser = clap::value_parser!(u64).range(1..=1_073_741_824))]
     pub(crate) state_size_per_account: Option<u64>,

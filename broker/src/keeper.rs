@@ -220,16 +220,13 @@ impl Worker {
         }
     }
 
-    /// A job that did not end well gives up its strips where its end needs the room: who cancels jobs because the disk is full is to succeed.
+    /// A job that did not end well gives up its strips: nobody can have them any more, and who cancels jobs because the disk is full is to
+    /// find room.
     fn end(&mut self, job: JobId, end: &KeptEnd) -> Result<(), Error> {
-        let ended = self.journal.end(job, &end_record(end));
-        match ended {
-            Err(error) if error.is_full() && end.ending != KeptEnding::Done => {
-                self.journal.cut(job, 0)?;
-                self.journal.end(job, &end_record(end))
-            }
-            ended => ended,
+        if end.ending != KeptEnding::Done {
+            self.journal.cut(job, 0)?;
         }
+        self.journal.end(job, &end_record(end))
     }
 
     fn bytes(&self, job: JobId) -> u64 {

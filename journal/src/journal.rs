@@ -312,10 +312,11 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             moved => moved.at(&home)?,
         }
-        self.jobs.remove(&job);
         self.dirty.remove(&job);
         self.open.close(job);
+        // Until then it may come back, so it is known until then.
         self.disk.sync_folder(&jobs).at(&jobs)?;
+        self.jobs.remove(&job);
         match self.disk.remove(&leaving) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => Ok(removed.at(&leaving)?),

@@ -68,7 +68,8 @@ pub(crate) struct SubmitArgs {
     #[arg(long, value_name = "NAME", env = "FRACTALLY_ACCOUNT", value_parser = name)]
     pub(crate) account: Option<String>,
     /// A name of your own for the job, any text: said again with the same options it is the same job and gives the same id, however
-    /// often it is submitted. With other options it is refused. It holds for as long as the broker keeps the job.
+    /// often it is submitted. With other options it is refused. It holds for as long as the broker keeps the job, unless that failed or was
+    /// cancelled; a picture that another job has drawn already is given under that job's id, and leaves the key free.
     #[arg(long, value_name = "TEXT")]
     pub(crate) key: Option<String>,
     /// Print one line of JSON to stdout instead of the id.

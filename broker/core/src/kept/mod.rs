@@ -396,6 +396,10 @@ impl Core {
         let reason = end.ending.reason().to_owned();
         let is_done = end.ending == KeptEnding::Done;
         kept.phase = Phase::Over(end);
+        if !is_done {
+            // The journal drops what nobody can have.
+            kept.have = 0;
+        }
         if !kept.holds_key() && self.keys.get(&kept.key) == Some(&id) {
             self.keys.remove(&kept.key);
         }

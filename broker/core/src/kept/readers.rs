@@ -33,6 +33,8 @@ const READ_STRIPS_MAX: u32 = fractally_proto::limits::BAND_STRIPS_MAX;
 const READS_MAX: usize = if cfg!(test) { 2 } else { 32 };
 /// Jobs that one client follows at once: with so many windows a slow one stays under the 64 MiB that may wait for it in the shell.
 const FOLLOWED_MAX: usize = 16;
+/// Jobs that all clients together follow at once: the smallest windows come to 1 GiB then.
+const READERS_MAX: usize = 1024;
 
 /// One client that follows one job.
 #[derive(Debug)]
@@ -181,6 +183,9 @@ impl Core {
         let follows = self.clients.get(&from).map_or(0, |client| client.follows.len());
         if follows >= FOLLOWED_MAX && !self.kept.is_read_by(id, from) {
             return Err(format!("this client follows {follows} jobs, as many as one connection may; connect once more"));
+        }
+        if self.kept.readers.len() >= READERS_MAX && !self.kept.is_read_by(id, from) {
+            return Err(format!("{READERS_MAX} jobs are followed, as many as may be; try again later"));
         }
         Ok(Attached {
             job: id,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fractally_proto::{JobId, Refusal, RefusalCode};
 
-use super::{Keeping, KeptEnding, Phase};
+use super::{Keeping, Kept, KeptEnding, Phase};
 use crate::{Core, Effect, Note, ToJournal, job::Job, timers::Timer};
 
 /// Bytes that a job may take on disk beside its strips, while it lives: whole blocks of its files, and what stands there of each strip.
@@ -66,7 +66,32 @@ impl Core {
     /// Bytes that one job may still write. Those that were accepted before it come first, so that of many jobs which have no room together
     /// some end, and make room; else all would wait, each with a part of its picture on disk.
     pub(super) fn room_for(&self, id: JobId) -> u64 {
-        self.room_on_disk().saturating_sub(self.needed_before(id))
+        let of_account = self.kept.jobs.get(&id).map_or(0, |kept| self.room_of(&kept.account));
+        self.room_on_disk().saturating_sub(self.needed_before(id)).min(of_account)
+    }
+
+    /// Bytes that the jobs of one account may still write.
+    fn room_of(&self, account: &str) -> u64 {
+        let Some(bounds) = self.config.journal.as_ref().filter(|bounds| bounds.bytes_per_account_max < bounds.bytes_max) else {
+            return u64::MAX;
+        };
+        let in_flight = |job: &Job| JOB_BYTES + job.delivery().map_or(0, |delivery| delivery.in_flight);
+        let of = |kept: &Kept, id: &JobId| kept.bytes + self.jobs.get(id).map_or(0, in_flight);
+        let held = self.kept.jobs.iter().filter(|(_, kept)| kept.account == account).map(|(id, kept)| of(kept, id)).sum();
+        bounds.bytes_per_account_max.saturating_sub(held)
+    }
+
+    /// Forgets as much of each account as those of its jobs need that wait for room of their account.
+    fn make_room_of_accounts(&mut self, out: &mut Vec<Effect>) {
+        let cramped: Vec<_> = self.kept.cramped.iter().copied().collect();
+        for id in cramped {
+            let Some(account) = self.kept.jobs.get(&id).map(|kept| kept.account.clone()) else { continue };
+            let next = self.jobs.get(&id).and_then(Job::next_takes).unwrap_or(0);
+            while self.room_of(&account) < next {
+                let Some(victim) = self.kept.next_to_go(Some(&account)) else { break };
+                self.forget(victim, "for want of room of its account", out);
+            }
+        }
     }
 
     /// Bytes that the rest of the living jobs will take, more or less, that were accepted before this one.
@@ -94,6 +119,7 @@ impl Core {
 
     /// Forgets as much as those need whose strips wait for room.
     pub(super) fn make_room(&mut self, out: &mut Vec<Effect>) {
+        self.make_room_of_accounts(out);
         let next: u64 = self.kept.cramped.iter().filter_map(|id| self.jobs.get(id)?.next_takes()).sum();
         let before = self.kept.cramped.iter().map(|&id| self.needed_before(id)).max().unwrap_or_default();
         let needed = if next > 0 { next.saturating_add(before) } else { 0 };
@@ -118,13 +144,12 @@ impl Core {
             };
             self.forget(id, "for want of room", out);
         }
-        let of_account =
-            |core: &Self| core.kept.jobs.values().filter(|kept| kept.account == account).map(|kept| kept.bytes).sum::<u64>();
-        while of_account(self) + JOB_BYTES > bounds.bytes_per_account_max {
+        while self.room_of(account) < JOB_BYTES {
             let Some(id) = self.kept.next_to_go(Some(account)) else {
-                let (bytes, max) = (of_account(self) >> 20, bounds.bytes_per_account_max >> 20);
+                let max = bounds.bytes_per_account_max >> 20;
                 let message = format!(
-                    "bytes: {account} has {bytes} MiB in the journal, of jobs that are not over; {max} MiB may be; wait for one to end, or cancel one"
+                    "bytes: the jobs of {account:?} that are not over take the {max} MiB that one account may have in the journal; wait for one to \
+                     end, or cancel one; the broker's --state-size-per-account sets the limit"
                 );
                 return busy(message);
             };

@@ -477,15 +477,18 @@ fn a_job_that_waits_for_room_goes_on_when_another_is_forgotten() {
 fn an_account_has_a_bound_of_its_own() {
     let mut desk = Desk::with(|bounds| bounds.bytes_per_account_max = RECORD + (64 << 10) + 3 * u64::from(LEN));
     desk.join();
-    let first = desk.kept(1, 8);
-    desk.render_all();
+    let first = desk.done(1, 3);
     let second = desk.kept(2, 8);
+    desk.render_all();
     assert!(desk.list().jobs.iter().all(|listed| listed.job != first), "its own earlier job made room");
-    desk.journal_says(FromJournal::Stored { job: second, have: 0, bytes: 60_000 });
+    assert_eq!((desk.listed(second).state, desk.listed(second).rows_done), (JobState::Paused, 3));
     let effects = desk.keep(9, 3, 1);
     let refusal = refused(&effects).unwrap();
     assert_eq!((refusal.code, &refusal.field[..]), (RefusalCode::Busy, "journal"));
     assert!(refusal.message.contains("anonymous"), "{refusal}");
+    desk.cancel(9, second);
+    desk.settle();
+    desk.kept(3, 1);
 }
 
 #[test]
