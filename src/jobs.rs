@@ -30,7 +30,7 @@ pub(crate) async fn run_list(args: ListArgs) -> Result<(), Failure> {
     jobs.retain(|job| is_wanted(&args, job));
     let is_filtered = !args.state.is_empty() || args.account.is_some();
     for DamagedJob { job, why } in damaged.iter().filter(|_| !is_filtered) {
-        say(&format!("job {job} is lost: {}; submit it again", harmless(why)));
+        say(&format!("job {job} is damaged on the broker's disk, and lost: {}; submit it again", harmless(why)));
     }
     if args.json {
         let jobs = jobs.iter().map(as_json).collect::<Result<Vec<_>, _>>().context("cannot write JSON")?;

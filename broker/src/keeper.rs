@@ -220,13 +220,16 @@ impl Worker {
         }
     }
 
-    /// A job that did not end well gives up its strips: nobody can have them any more, and who cancels jobs because the disk is full is to
-    /// find room.
+    /// A job that did not end well gives up its strips first where its end needs the room: who cancels jobs because the disk is full is to
+    /// succeed.
     fn end(&mut self, job: JobId, end: &KeptEnd) -> Result<(), Error> {
-        if end.ending != KeptEnding::Done {
-            self.journal.cut(job, 0)?;
+        match self.journal.end(job, &end_record(end)) {
+            Err(error) if error.is_full() && end.ending != KeptEnding::Done => {
+                self.journal.cut(job, 0)?;
+                self.journal.end(job, &end_record(end))
+            }
+            ended => ended,
         }
-        self.journal.end(job, &end_record(end))
     }
 
     fn bytes(&self, job: JobId) -> u64 {

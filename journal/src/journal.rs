@@ -226,8 +226,8 @@ impl Journal {
         dirty.into_iter().map(|job| (job, self.sync_job(job))).collect()
     }
 
-    /// Keeps how a job ended. It is durable when this returns; strips that were appended and not synced are not.
-    /// An end that was kept before is replaced.
+    /// Keeps how a job ended. It is durable when this returns; strips that were appended and not synced are not, and those of a job that
+    /// did not end well are gone. An end that was kept before is replaced.
     ///
     /// # Errors
     /// The job is unknown, it is said to be done and strips are not stored, or the operating system refuses. It may have ended all the
@@ -248,7 +248,11 @@ impl Journal {
         }
         // It has ended from here on, though perhaps not for certain: `cut` must know what to undo.
         self.job_mut(job)?.end_bytes = Some(file.len() as u64);
-        Ok(self.disk.sync_folder(&folder).at(&folder)?)
+        self.disk.sync_folder(&folder).at(&folder)?;
+        if end.ending != KeptEnding::Done {
+            self.cut_strips(job, 0)?;
+        }
+        Ok(())
     }
 
     /// Forgets strips from `have` on, stored or appended, and the end record: for damage that [`Self::read`] found. Fewer strips than
@@ -258,6 +262,10 @@ impl Journal {
     /// The job is unknown, or the operating system refuses. The same call may be repeated then.
     pub fn cut(&mut self, job: JobId, have: u32) -> Result<Stored, Error> {
         self.forget_end(job)?;
+        self.cut_strips(job, have)
+    }
+
+    fn cut_strips(&mut self, job: JobId, have: u32) -> Result<Stored, Error> {
         self.dirty.remove(&job);
         let kept = self.job_mut(job)?;
         let untouched = kept.stored.is_none() && kept.pending.is_none() && !kept.index_ahead;

@@ -269,12 +269,14 @@ fn a_caller_who_errs_is_told_and_changes_nothing() {
     assert!(matches!(journal.end(job, &end(KeptEnding::Done)), Err(Error::Invalid { .. })));
     assert_eq!(journal.sync()[0].1.as_ref().unwrap().have, 3);
     read_all(&mut journal, 1, 3, SMALL).unwrap();
-    journal.end(job, &end(KeptEnding::Cancelled("enough".into()))).unwrap();
-    let (metas, payload) = strips(1, 3..5, SMALL);
-    assert!(matches!(journal.append(job, ENGINE, 3, &metas, &payload), Err(Error::Ended(_))));
     // One strip is read, however short the bound; nothing beyond it.
     assert_eq!(journal.read(job, 1, 0, 0).unwrap().metas.len(), 1);
     assert_eq!(journal.read(job, 0, u32::MAX, u64::MAX).unwrap().metas.len(), 3);
+    // One that did not end well gives up its strips, and takes no more.
+    journal.end(job, &end(KeptEnding::Cancelled("enough".into()))).unwrap();
+    let (metas, payload) = strips(1, 3..5, SMALL);
+    assert!(matches!(journal.append(job, ENGINE, 3, &metas, &payload), Err(Error::Ended(_))));
+    assert_eq!(journal.stored(job), Some(Stored { have: 0, bytes: 3 * 4096 }));
     // After a cut to nothing another engine may begin.
     assert_eq!(journal.cut(job, 0).unwrap(), Stored { have: 0, bytes: 2 * 4096 });
     let (metas, payload) = strips(1, 0..5, SMALL);

@@ -157,7 +157,8 @@ impl Series {
         for (id, job) in &mut self.jobs {
             let row = listed.get(id.as_str()).unwrap_or_else(|| panic!("job {id} was accepted, and is lost"));
             let (state, rows_done) = (row["state"].as_str().unwrap(), row["rows_done"].as_u64().unwrap());
-            assert!(rows_done >= job.rows_done, "{} rows were on disk: {row}", job.rows_done);
+            // What is cancelled gives its strips up.
+            assert!(rows_done >= job.rows_done || state == "cancelled", "{} rows were on disk: {row}", job.rows_done);
             assert!(!job.is_over() || state == job.state, "it was {}: {row}", job.state);
             assert!(["waiting", "running", "done"].contains(&state) || state == "cancelled" && job.is_cancel_asked, "{row}");
             (job.state, job.rows_done) = (state.to_owned(), rows_done);
