@@ -252,6 +252,21 @@ impl Process {
         signal(self.id(), Signal::STOP);
     }
 
+    /// Does something while the process stands still, each thread of it: also one that was in the middle of a call.
+    pub fn while_it_stands_still<T>(&self, body: impl FnOnce() -> T) -> T {
+        self.stand_still();
+        let tasks = format!("/proc/{}/task", self.id());
+        eventually("all threads stand still", || {
+            let threads = fs::read_dir(&tasks).expect("the process runs").flatten();
+            let mut states = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+            // The state stands behind the name in brackets, which may hold anything.
+            states.all(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))).then_some(())
+        });
+        let result = body();
+        self.go_on();
+        result
+    }
+
     /// SIGCONT.
     pub fn go_on(&self) {
         signal(self.id(), Signal::CONT);
