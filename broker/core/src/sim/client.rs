@@ -157,7 +157,12 @@ impl World {
                 };
                 assert_eq!(strips, job.layout.strips(), "strips of the picture");
                 if job.plan.is_kept {
-                    assert!(job.kept.is_none_or(|kept| kept == id), "job {id} has the key of another");
+                    if let Some(kept) = job.kept.filter(|kept| *kept != id) {
+                        // A repeated KEEP crossed the end of its job, which freed the key, and made another.
+                        assert!(self.journal.has_lost(kept), "job {id} has the key of {kept}");
+                        ghosts.insert(id);
+                        return self.say_client(client, ClientSays::Cancel(Cancel { job: id }));
+                    }
                     self.tally.kept += u64::from(job.kept.is_none());
                     let is_new = job.kept.replace(id).is_none();
                     let index = jobs.iter().position(|job| job.kept == Some(id)).expect("it is one of them");

@@ -51,6 +51,12 @@ impl OnDisk {
 }
 
 impl Journal {
+    /// Whether a job ended without a picture, or is forgotten.
+    pub(super) fn has_lost(&self, job: JobId) -> bool {
+        let end = self.jobs.get(&job).map(|on_disk| &on_disk.end);
+        end.is_none_or(|end| end.as_ref().is_some_and(|end| end.ending != KeptEnding::Done))
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.orders.is_empty()
     }
