@@ -118,15 +118,7 @@ impl Core {
         self.change(id, |job| {
             let Some(client) = job.client() else { return };
             while let Some(slice) = job.next_slice(u64::MAX) {
-                out.push(Effect::Deliver {
-                    client,
-                    job: id,
-                    engine: job.engine.clone().unwrap_or_default(),
-                    first: slice.first,
-                    strips: slice.strips,
-                    payload: slice.payload,
-                    bytes: slice.bytes,
-                });
+                out.push(slice.deliver(client, id, job.engine.clone()));
             }
         });
     }

@@ -15,9 +15,9 @@ use std::{
     time::Duration,
 };
 
-use fractally_proto::{AttemptId, Band, Grid, JobKey, Layout, Priority, Progress, Request, StripMeta};
+use fractally_proto::{AttemptId, Band, Grid, JobId, JobKey, Layout, Priority, Progress, Request, StripMeta};
 
-use crate::{ClientId, PayloadId, WorkerId, cost::CostModel, shares::Claim, story::Story};
+use crate::{ClientId, Effect, PayloadId, WorkerId, cost::CostModel, shares::Claim, story::Story};
 
 /// Unacknowledged STRIPS messages that a client has at the most.
 pub(crate) const MESSAGES_MAX: usize = 64;
@@ -212,6 +212,12 @@ impl Arrived {
 }
 
 impl Slice {
+    /// Sends it to a client, as strips of `engine`.
+    pub(crate) fn deliver(self, client: ClientId, job: JobId, engine: Option<String>) -> Effect {
+        let Self { first, strips, payload, bytes } = self;
+        Effect::Deliver { client, job, engine: engine.unwrap_or_default(), first, strips, payload, bytes }
+    }
+
     /// The strip behind its last.
     pub(crate) fn end(&self) -> u32 {
         self.first + u32::try_from(self.strips.len()).expect("a band has few strips")

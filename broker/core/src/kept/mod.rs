@@ -9,8 +9,9 @@
 //! While it lives, a detached job is a [`Job`] as any other, whose strips go to the journal in row order and count as acknowledged once
 //! they are on disk. Whatever is promised is on disk before it is said: ACCEPTED, DONE, and the answer to CANCEL.
 //!
-//! Read next: `readers` (clients that follow a job), `room` (what is forgotten when).
+//! Read next: `readers` (clients that follow a job), `room` (what is forgotten when), `list` (what is told of all).
 
+mod list;
 mod readers;
 mod room;
 
@@ -19,10 +20,7 @@ use std::{
     time::Duration,
 };
 
-use fractally_proto::{
-    Accepted, DamagedJob, Failed, JobId, JobKey, JobList, JobState, JournalStatus, Keep, Layout, ListedJob, Message, Priority,
-    Refusal, RefusalCode, Refused, Request, limits,
-};
+use fractally_proto::{Accepted, Failed, JobId, JobKey, Keep, Layout, Message, Priority, Refusal, RefusalCode, Refused, Request};
 
 use self::readers::{Reader, Reads};
 use crate::{
@@ -506,83 +504,6 @@ impl Core {
         self.arm_expiry();
     }
 
-    pub(crate) fn on_list_query(&mut self, now: Duration, from: ClientId, out: &mut Vec<Effect>) {
-        let mut jobs: Vec<_> = self.kept.jobs.iter().filter(|(_, kept)| !matches!(kept.phase, Phase::Arriving(_))).collect();
-        jobs.sort_by_key(|(id, kept)| std::cmp::Reverse((kept.accepted_unix_ms, **id)));
-        let jobs = jobs.into_iter().take(limits::LIST_JOBS_MAX).map(|(&id, kept)| self.listed(now, id, kept)).collect();
-        let damaged = self.kept.damaged.iter().map(|(&job, why)| DamagedJob { job, why: shortened(why) });
-        let damaged = damaged.take(limits::LIST_JOBS_MAX).collect();
-        out.push(Effect::ToClient(from, Message::ListReport(JobList { jobs, damaged }.encode())));
-    }
-
-    fn listed(&self, now: Duration, id: JobId, kept: &Kept) -> ListedJob {
-        let job = self.jobs.get(&id);
-        let unix_ms = self.unix_ms(now);
-        // Whose end is not on disk yet may live again in the next broker.
-        let (end, totals) = match &kept.phase {
-            Phase::Over(end) => (Some(end), Some(end.totals)),
-            Phase::Ending(end, _) => (None, Some(end.totals)),
-            Phase::Arriving(_) | Phase::Living | Phase::Mending(_) => (None, None),
-        };
-        let (state, why) = match (end.map(|end| &end.ending), job) {
-            (Some(KeptEnding::Done), _) => (JobState::Done, String::new()),
-            (Some(KeptEnding::Failed(reason)), _) => (JobState::Failed, reason.clone()),
-            (Some(KeptEnding::Cancelled(reason)), _) => (JobState::Cancelled, reason.clone()),
-            (None, _) if self.kept.trouble.is_some() => (JobState::Paused, self.kept.trouble.clone().unwrap_or_default()),
-            (None, Some(_)) if self.kept.cramped.contains(&id) => (JobState::Paused, "the journal is full".to_owned()),
-            (None, Some(job)) if job.leased.is_empty() && job.arrived.is_empty() => (JobState::Waiting, self.why_waiting(job)),
-            (None, None) if totals.is_some() => (JobState::Running, "its end is being put on disk".to_owned()),
-            (None, _) => (JobState::Running, String::new()),
-        };
-        let totals = match (totals, job) {
-            (Some(totals), _) => totals,
-            (None, Some(job)) => KeptTotals {
-                iterations: job.totals.iterations,
-                compute_ns: job.totals.compute_ns,
-                elapsed_ms: millis(now.saturating_sub(job.accepted_at)),
-                ..KeptTotals::default()
-            },
-            (None, None) => KeptTotals::default(),
-        };
-        ListedJob {
-            job: id,
-            state,
-            why: shortened(&why),
-            account: kept.account.clone(),
-            priority: kept.priority,
-            request: kept.request,
-            engine: kept.engine.clone().unwrap_or_default(),
-            rows_done: kept.layout().rows_before(kept.have),
-            bytes: kept.bytes,
-            age_ms: unix_ms.saturating_sub(kept.accepted_unix_ms),
-            ended_ms: end.map(|end| unix_ms.saturating_sub(end.ended_unix_ms)),
-            elapsed_ms: totals.elapsed_ms,
-            iterations: totals.iterations,
-            compute_ns: totals.compute_ns,
-            eta_ms: job.and_then(|job| self.eta_ms(job)),
-            followers: u32::try_from(self.kept.readers_of(id).count()).unwrap_or(u32::MAX),
-        }
-    }
-
-    /// Why no worker has anything of a job.
-    fn why_waiting(&self, job: &Job) -> String {
-        match &job.engine {
-            Some(engine) if self.crew_of(job).workers == 0 => format!("no worker computes {engine}"),
-            None if self.crew_of(job).workers == 0 => "no worker is connected that can do it".to_owned(),
-            _ => String::new(),
-        }
-    }
-
-    pub(crate) fn journal_status(&self) -> Option<JournalStatus> {
-        let bounds = self.config.journal.as_ref()?;
-        Some(JournalStatus {
-            jobs: u32::try_from(self.kept.jobs.len()).unwrap_or(u32::MAX),
-            bytes: self.kept.bytes,
-            bytes_max: bounds.bytes_max,
-            trouble: self.kept.trouble.clone(),
-        })
-    }
-
     /// The host's clock, as far as the core knows it.
     pub(crate) fn unix_ms(&self, now: Duration) -> u64 {
         self.config.started_unix_ms.saturating_add(millis(now))
@@ -595,11 +516,6 @@ fn wait(waiting: &mut BTreeSet<ClientId>, from: ClientId, clients: &BTreeMap<Cli
     if waiting.len() > clients.len() {
         waiting.retain(|client| clients.contains_key(client));
     }
-}
-
-/// A text as lists have it: 4,096 jobs with the longest of everything fit a payload.
-fn shortened(text: &str) -> String {
-    text[..text.floor_char_boundary(limits::TEXT_BYTES_MAX)].to_owned()
 }
 
 fn failed(job: JobId, reason: &str) -> Message {

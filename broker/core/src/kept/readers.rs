@@ -291,15 +291,7 @@ impl Core {
             while reader.ticket.is_none() && reader.turn.is_none() && reader.messages.len() < MESSAGES_MAX && reader.next < have {
                 let Some(slice) = job.slice(reader.next..have, reader.window - reader.in_flight) else { break };
                 reader.take(slice.end(), slice.bytes.len() as u64);
-                out.push(Effect::Deliver {
-                    client,
-                    job: id,
-                    engine: job.engine.clone().unwrap_or_default(),
-                    first: slice.first,
-                    strips: slice.strips,
-                    payload: slice.payload,
-                    bytes: slice.bytes,
-                });
+                out.push(slice.deliver(client, id, job.engine.clone()));
             }
         }
     }

@@ -2,8 +2,7 @@
 //!
 //! Jobs that are over go after [`JournalBounds::keep_for`](crate::JournalBounds), and earlier where room is short: those that failed or
 //! were cancelled first, then the earliest that are done, never one that somebody reads; and those of the account that needs the room before
-//! those of others. A job that lives loses nothing: where nothing
-//! more can be forgotten it waits, and so do its workers.
+//! those of others. A job that lives loses nothing: where nothing more can be forgotten it waits, and so do its workers.
 
 use std::time::Duration;
 
@@ -16,6 +15,11 @@ use crate::{Core, Effect, Note, ToJournal, job::Job, timers::Timer};
 const JOB_BYTES: u64 = 64 << 10;
 /// A job that is over and read is looked at again after so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Bytes that a living job will soon have on disk.
+fn promised_of(job: &Job) -> u64 {
+    JOB_BYTES + job.delivery().map_or(0, |delivery| delivery.in_flight)
+}
 
 impl Keeping {
     /// The job that goes first when `account` needs room.
@@ -59,8 +63,7 @@ impl Core {
 
     /// Bytes that will be there soon.
     fn promised_on_disk(&self) -> u64 {
-        let of = |job: &Job| JOB_BYTES + job.delivery().map_or(0, |delivery| delivery.in_flight);
-        self.jobs.values().filter(|job| job.is_kept()).map(of).sum::<u64>() + self.kept.arriving() as u64 * JOB_BYTES
+        self.jobs.values().filter(|job| job.is_kept()).map(promised_of).sum::<u64>() + self.kept.arriving() as u64 * JOB_BYTES
     }
 
     /// Bytes that one job may still write. Those that were accepted before it come first, so that of many jobs which have no room together
@@ -75,8 +78,7 @@ impl Core {
         let Some(bounds) = self.config.journal.as_ref().filter(|bounds| bounds.bytes_per_account_max < bounds.bytes_max) else {
             return u64::MAX;
         };
-        let in_flight = |job: &Job| JOB_BYTES + job.delivery().map_or(0, |delivery| delivery.in_flight);
-        let of = |kept: &Kept, id: &JobId| kept.bytes + self.jobs.get(id).map_or(0, in_flight);
+        let of = |kept: &Kept, id: &JobId| kept.bytes + self.jobs.get(id).map_or(0, promised_of);
         let held = self.kept.jobs.iter().filter(|(_, kept)| kept.account == account).map(|(id, kept)| of(kept, id)).sum();
         bounds.bytes_per_account_max.saturating_sub(held)
     }
