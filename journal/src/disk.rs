@@ -59,6 +59,17 @@ pub(crate) struct OsDisk {
     locked: Option<File>,
 }
 
+impl Drop for OsDisk {
+    fn drop(&mut self) {
+        // Not left to closing the file: a child that another thread is just starting has it open until it runs its own program, and
+        // whoever opened the directory next was told that it is in use.
+        if let Some(file) = &self.locked {
+            // It is closed in any case.
+            let _ = file.unlock();
+        }
+    }
+}
+
 impl Disk for OsDisk {
     fn kind(&self, path: &Path) -> io::Result<Kind> {
         match fs::symlink_metadata(path) {
