@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use fractally_proto::{Accepted, Cancel, JobId, JobList, JobState, Keep, Layout, ListedJob, Message, limits};
+use fractally_proto::{Accepted, Cancel, JobId, JobList, JobState, Keep, Layout, ListQuery, ListedJob, Message, limits};
 use fractally_transport::LinkError;
 use tracing::debug;
 
@@ -81,7 +81,7 @@ async fn keep_once(options: &RenderOptions, reconnect: &mut Reconnect) -> Result
     let mut session = Session::open(&options.broker).await?;
     reconnect.on_welcome();
     request.validate(&session.welcome.limits)?;
-    session.send(&Message::Keep(Keep { key, priority, request })).await?;
+    session.send(&Message::Keep(Keep { key, priority, holder: None, request_id: None, request })).await?;
     let answer = async {
         loop {
             match session.next().await? {
@@ -107,7 +107,7 @@ async fn keep_once(options: &RenderOptions, reconnect: &mut Reconnect) -> Result
 /// # Errors
 /// [`SessionError`] when the broker does not answer within its connect timeout.
 pub async fn list(broker: &Broker) -> Result<JobList, SessionError> {
-    ask(broker, &Message::ListQuery, |message| match message {
+    ask(broker, &Message::ListQuery(ListQuery::default()), |message| match message {
         Message::ListReport(payload) => Some(JobList::decode(payload)),
         _ => None,
     })
@@ -132,18 +132,18 @@ pub async fn cancel(broker: &Broker, job: JobId) -> Result<Cancelled, SessionErr
 /// before it. So the list is asked before it and after it.
 async fn end(session: &mut Session, job: JobId) -> Result<Cancelled, SessionError> {
     let (mut is_asked, mut has_ended) = (false, false);
-    session.send(&Message::ListQuery).await?;
+    session.send(&Message::ListQuery(ListQuery::default())).await?;
     loop {
         let Ok(message) = tokio::time::timeout(LOOK_AGAIN, session.next()).await else {
             if is_asked {
-                session.send(&Message::ListQuery).await?;
+                session.send(&Message::ListQuery(ListQuery::default())).await?;
             }
             continue;
         };
         match message? {
             Message::Failed(failed) if failed.job == job && is_asked => {
                 has_ended = true;
-                session.send(&Message::ListQuery).await?;
+                session.send(&Message::ListQuery(ListQuery::default())).await?;
             }
             Message::ListReport(payload) => {
                 let jobs = JobList::decode(&payload).map_err(LinkError::Malformed)?.jobs;
@@ -157,7 +157,7 @@ async fn end(session: &mut Session, job: JobId) -> Result<Cancelled, SessionErro
                     None if jobs.len() < limits::LIST_JOBS_MAX => return Ok(Cancelled::Unknown),
                     Some(_) | None if is_asked => {}
                     Some(_) | None => {
-                        session.send(&Message::Cancel(Cancel { job })).await?;
+                        session.send(&Message::Cancel(Cancel { job, holder: None })).await?;
                         is_asked = true;
                     }
                 }

@@ -335,7 +335,7 @@ impl<W: Write, S: Source<W>, F: FnMut(Event)> Follower<S, W, F> {
     async fn leave(&self, mut session: Session) {
         if let Some(Begun { job, is_ours: true, .. }) = self.begun {
             let told = async {
-                session.send(&Message::Cancel(Cancel { job })).await?;
+                session.send(&Message::Cancel(Cancel { job, holder: None })).await?;
                 while !matches!(session.next().await?, Message::Failed(_) | Message::Done(_)) {}
                 Ok::<_, SessionError>(())
             };

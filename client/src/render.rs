@@ -51,7 +51,7 @@ impl<W: Write> Source<W> for Submission<'_> {
 
     fn question(&self, Held { have, engine, window_bytes }: Held) -> Message {
         let RenderOptions { key, priority, request, .. } = *self.options;
-        Message::Submit(Submit { key, priority, have, engine, window_bytes, request })
+        Message::Submit(Submit { key, priority, have, engine, window_bytes, request_id: None, request })
     }
 
     fn answer(&mut self, message: &Message, file: &mut Option<Assembler<W>>) -> Result<Option<Begun>, RenderError> {

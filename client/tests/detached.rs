@@ -103,7 +103,7 @@ impl Puppet {
     }
 
     async fn answer_list(&mut self, jobs: Vec<ListedJob>) -> Peer {
-        let (peer, ()) = self.expect(|message| matches!(message, Message::ListQuery).then_some(())).await;
+        let (peer, ()) = self.expect(|message| matches!(message, Message::ListQuery(_)).then_some(())).await;
         self.say(peer, Message::ListReport(JobList { jobs, damaged: vec![] }.encode()));
         peer
     }
@@ -175,6 +175,9 @@ fn listed(state: JobState) -> ListedJob {
         compute_ns: 0,
         eta_ms: None,
         followers: 0,
+        workers: 0,
+        strip_bytes: 0,
+        holders: 1,
     }
 }
 
