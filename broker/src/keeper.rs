@@ -199,7 +199,12 @@ impl Worker {
             }
             ToJournal::Cut { job, have } => {
                 self.writing.remove(job);
-                self.journal.cut(*job, *have).map(|left| FromJournal::Cut { job: *job, have: left.have, bytes: left.bytes })
+                self.journal.cut(*job, *have).map(|left| FromJournal::Cut {
+                    job: *job,
+                    have: left.have,
+                    bytes: left.bytes,
+                    strip_bytes: left.strip_bytes,
+                })
             }
             ToJournal::Forget(job) => {
                 self.writing.remove(job);
@@ -282,7 +287,12 @@ impl Worker {
                 Ok(stored) => {
                     debug!(%job, have = stored.have, bytes = stored.bytes, "on disk");
                     self.forget_stored(job, stored.have);
-                    self.say(FromJournal::Stored { job, have: stored.have, bytes: stored.bytes });
+                    self.say(FromJournal::Stored {
+                        job,
+                        have: stored.have,
+                        bytes: stored.bytes,
+                        strip_bytes: stored.strip_bytes,
+                    });
                 }
                 Err(error) => {
                     // All of it is to be written once more.
@@ -341,6 +351,7 @@ fn record(job: &KeptJob) -> JobRecord {
         account: job.account.clone(),
         priority: job.priority,
         accepted_unix_ms: job.accepted_unix_ms,
+        holder: job.holder.clone(),
         request: job.request,
     }
 }
@@ -360,7 +371,7 @@ fn end_record(end: &KeptEnd) -> EndRecord {
 
 /// What was found on disk, as the core wants it.
 pub(crate) fn restored(found: Recovered) -> Restored {
-    let JobRecord { job, key, account, priority, accepted_unix_ms, request } = found.record;
+    let JobRecord { job, key, account, priority, accepted_unix_ms, holder, request } = found.record;
     let end = found.end.map(|EndRecord { ended_unix_ms, ending, totals }| KeptEnd {
         ended_unix_ms,
         ending: match ending {
@@ -377,8 +388,9 @@ pub(crate) fn restored(found: Recovered) -> Restored {
             workers: totals.workers,
         },
     });
-    let job = KeptJob { job, key, account, priority, accepted_unix_ms, request };
-    Restored { job, engine: found.engine, have: found.have, bytes: found.bytes, end }
+    let job = KeptJob { job, key, account, priority, accepted_unix_ms, holder, request };
+    let Recovered { engine, have, bytes, strip_bytes, .. } = found;
+    Restored { job, engine, have, bytes, strip_bytes, end }
 }
 
 #[expect(clippy::disallowed_methods, reason = "when to sync and to try again is no decision of the core's")]
@@ -413,7 +425,8 @@ mod tests {
 
     async fn keep(keeper: &mut Keeper, job: JobId) -> Result<u64, String> {
         let (key, account) = (JobKey([7; 16]), "ada".to_owned());
-        let record = KeptJob { job, key, account, priority: Priority::Normal, accepted_unix_ms: 1, request: request() };
+        let record =
+            KeptJob { job, key, account, priority: Priority::Normal, accepted_unix_ms: 1, holder: None, request: request() };
         keeper.order(Order::Do(ToJournal::Keep(Box::new(record))));
         loop {
             match next(keeper).await {

@@ -32,7 +32,7 @@ fn record(appends: usize) -> JobRecord {
     let size = Size { w: 4096, h: rows };
     let request = Request { size, window: Window::whole(size), encoding: Encoding::Counts, ..Request::default() };
     let (job, key) = (JobId(1), JobKey([1; 16]));
-    JobRecord { job, key, account: String::new(), priority: Priority::Batch, accepted_unix_ms: 0, request }
+    JobRecord { job, key, account: String::new(), priority: Priority::Batch, accepted_unix_ms: 0, holder: None, request }
 }
 
 fn journal(dir: &Path, noise: &[u8], appends: usize) {

@@ -61,7 +61,7 @@ fn record(job: JobId) -> JobRecord {
     let size = Size { w: 87_382, h: STRIPS };
     let request = Request { size, window: Window::whole(size), encoding: Encoding::Png, ..Request::default() };
     let (key, priority) = (JobKey([7; 16]), Priority::Batch);
-    JobRecord { job, key, account: format!("account of {job}"), priority, accepted_unix_ms: job.0, request }
+    JobRecord { job, key, account: format!("account of {job}"), priority, accepted_unix_ms: job.0, holder: None, request }
 }
 
 fn ending(ending: KeptEnding) -> EndRecord {

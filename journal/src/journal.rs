@@ -69,6 +69,8 @@ pub struct Stored {
     pub have: u32,
     /// Bytes on disk of all the job's files, each rounded up to blocks of 4 KiB, and of its folder.
     pub bytes: u64,
+    /// Encoded bytes of the strips in sum.
+    pub strip_bytes: u64,
 }
 
 /// Strips read back, checked.
@@ -101,7 +103,8 @@ impl Job {
 
     pub(crate) fn stored(&self) -> Stored {
         let files = [self.record_bytes, self.strips_bytes(), self.index_bytes(), self.end_bytes.unwrap_or(0)];
-        Stored { have: self.have(), bytes: FOLDER_BYTES + files.into_iter().map(on_disk).sum::<u64>() }
+        let bytes = FOLDER_BYTES + files.into_iter().map(on_disk).sum::<u64>();
+        Stored { have: self.have(), bytes, strip_bytes: self.strips_bytes() }
     }
 
     /// What was appended is forgotten.
@@ -445,7 +448,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut journal, ..) = Journal::open(dir.path()).unwrap();
         let (job, key, priority, account) = (JobId(1), JobKey([7; 16]), Priority::Normal, "somebody".to_owned());
-        journal.keep(&JobRecord { job, key, account, priority, accepted_unix_ms: 1, request: Request::default() }).unwrap();
+        journal
+            .keep(&JobRecord { job, key, account, priority, accepted_unix_ms: 1, holder: None, request: Request::default() })
+            .unwrap();
         let home = journal.paths.job(job);
         let on_disk = |path: &Path| 512 * std::fs::metadata(path).unwrap().blocks();
         let du = on_disk(&home) + on_disk(&home.join("job"));

@@ -32,6 +32,8 @@ pub struct Recovered {
     pub have: u32,
     /// Bytes on disk of all its files, each rounded up to blocks of 4 KiB, and of its folder.
     pub bytes: u64,
+    /// Encoded bytes of the strips in sum.
+    pub strip_bytes: u64,
     /// How it ended. One that is done has all its strips.
     pub end: Option<EndRecord>,
     /// What was cut off or dropped, in one line for the log.

@@ -1,6 +1,6 @@
 //! What is said of a job: the record that is written when it is accepted, and the one of its end. Bytes to values and back.
 
-use fractally_proto::{JobId, JobKey, Layout, Limits, Priority, Request, limits};
+use fractally_proto::{Holder, JobId, JobKey, Layout, Limits, Priority, Request, limits};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Damage, seal};
@@ -29,6 +29,9 @@ pub struct JobRecord {
     pub priority: Priority,
     /// When it was accepted, milliseconds since 1970 in UTC.
     pub accepted_unix_ms: u64,
+    /// Who wanted it first, and may withdraw. Absent: it is held for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
     /// What to draw.
     pub request: Request,
 }

@@ -11,7 +11,7 @@ use crate::{
     error::{At, AtPath, is_about_room},
     files::Paths,
     index::{Chain, ENTRY_BYTES, HEADER_BYTES, Header, entry_offset},
-    journal::Job,
+    journal::{Job, Stored},
     seal::SEALED_BYTES_MAX,
 };
 
@@ -93,9 +93,9 @@ pub(crate) fn recover(disk: &dyn Disk, paths: &Paths, name: &OsStr) -> Result<Re
     let end_bytes = end.as_ref().map(|(_, bytes)| *bytes);
     let kept =
         Job { layout, engine: engine.clone(), stored, pending: None, index_ahead: false, lost: None, record_bytes, end_bytes };
-    let bytes = kept.stored().bytes;
+    let Stored { bytes, strip_bytes, .. } = kept.stored();
     let healed = (!healed.is_empty()).then(|| healed.join("; "));
-    Ok(Ok((kept, Recovered { record, engine, have, bytes, end: end.map(|(end, _)| end), healed })))
+    Ok(Ok((kept, Recovered { record, engine, have, bytes, strip_bytes, end: end.map(|(end, _)| end), healed })))
 }
 
 /// Cuts `index` and `strips` to what the chain of entries proves. The engine and the chain, where it proves anything.

@@ -32,7 +32,7 @@ fn record() -> JobRecord {
         encoding: Encoding::Counts,
     };
     let (key, priority) = (JobKey(*b"0123456789abcdef"), Priority::Batch);
-    JobRecord { job: JOB, key, account: "ada".into(), priority, accepted_unix_ms: 1_700_000_000_000, request }
+    JobRecord { job: JOB, key, account: "ada".into(), priority, accepted_unix_ms: 1_700_000_000_000, holder: None, request }
 }
 
 fn end() -> EndRecord {
@@ -71,6 +71,18 @@ fn unhex(text: &str) -> Vec<u8> {
 fn example(name: &str) -> Vec<u8> {
     let block = SPEC.split(&format!("```file {name}\n")).nth(1).unwrap_or_else(|| panic!("{name} has no example"));
     unhex(block.split("```").next().unwrap())
+}
+
+#[test]
+fn a_record_may_name_a_holder_and_need_not() {
+    let held = JobRecord { holder: Some("caller 7".parse().unwrap()), ..record() };
+    if std::env::var_os("FRACTALLY_SPEC_PRINT").is_some() {
+        return println!("```file job of a holder\n{}\n```\n", hex(&held.encode().unwrap()));
+    }
+    assert_eq!(held.encode().unwrap(), example("job of a holder"));
+    assert_eq!(JobRecord::decode(&example("job of a holder")), Ok(held));
+    // As every record was before there were holders.
+    assert_eq!(JobRecord::decode(&example("job")).unwrap().holder, None);
 }
 
 #[test]

@@ -107,7 +107,8 @@ impl Core {
         }
         self.settle(now, id, tile.attempt, Spent::Computed(tile.compute_ns));
         let took = self.tell_try(now, id, tile.attempt, band, TryEnd::Delivered, String::new());
-        out.push(Effect::Note(Note::BandRendered { job: id, band, worker: from, attempt: tile.attempt, took }));
+        let request_id = self.request_id(id);
+        out.push(Effect::Note(Note::BandRendered { job: id, band, worker: from, attempt: tile.attempt, took, request_id }));
         let also = self.change(id, |job| {
             if !is_mirror {
                 job.cost.learn_from_tile(pixels, executed);
@@ -221,7 +222,8 @@ impl Core {
         // While somebody else tries it, nothing is lost yet.
         let failed = work.flatten().filter(|work| work.failed_on.len() >= FAILURES_MAX);
         let reason = failed.map(|work| self.story_of_failure(id, &work, &why));
-        out.push(Effect::Note(Note::BandRequeued { job: id, band, worker, attempt, why, blamed }));
+        let request_id = self.request_id(id);
+        out.push(Effect::Note(Note::BandRequeued { job: id, band, worker, attempt, why, blamed, request_id }));
         match reason {
             Some(reason) => self.end_job(now, id, Ending::Failed(reason), out),
             None => self.touch(now, id),

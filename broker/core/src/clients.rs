@@ -125,7 +125,9 @@ impl Core {
 
     /// A CANCEL for a job that is over, or another's, changes nothing, as an ACK.
     pub(crate) fn on_cancel(&mut self, now: Duration, from: ClientId, cancel: &Cancel, out: &mut Vec<Effect>) {
-        if self.kept.jobs.contains_key(&cancel.job) {
+        if let Some(holder) = &cancel.holder {
+            self.withdraw_holder(now, from, (cancel.job, holder), out);
+        } else if self.kept.jobs.contains_key(&cancel.job) {
             self.cancel_kept(now, from, cancel.job, out);
         } else if self.jobs.get(&cancel.job).is_some_and(|job| job.client() == Some(from)) {
             self.end_job(now, cancel.job, Ending::Cancelled("cancelled"), out);
@@ -176,6 +178,7 @@ impl Core {
         }
         for job in client.follows {
             self.kept.unfollow(job, id);
+            self.end_if_unwanted(now, job, out);
         }
         self.look_for_room_soon();
     }
@@ -218,7 +221,7 @@ impl Core {
             }
         }
         self.archive(now, id, &job, ending.to_string());
-        out.push(Effect::Note(Note::JobEnded { job: id, ending }));
+        out.push(Effect::Note(Note::JobEnded { job: id, ending, request_id: job.request_id }));
     }
 
     /// Takes a job off the grid: what workers still do for it is withdrawn, what is held is released.

@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Range, time::Duration};
 
-use fractally_proto::{AttemptId, Band, JobId, Message, StripMeta};
+use fractally_proto::{AttemptId, Band, JobId, Message, RequestId, StripMeta};
 
 use crate::{ClientId, PayloadId, WorkerId, journal::ToJournal};
 
@@ -89,6 +89,8 @@ pub enum Note {
         strips: u32,
         /// Strips that the client held already.
         have: u32,
+        /// What the job is called in logs.
+        request_id: Option<RequestId>,
     },
     /// The client of a job came back, or another took its place.
     JobAttached {
@@ -98,6 +100,8 @@ pub enum Note {
         client: ClientId,
         /// Strips that it holds.
         have: u32,
+        /// What the job is called in logs.
+        request_id: Option<RequestId>,
     },
     /// The client of a job is gone; the job waits for it.
     JobAdrift {
@@ -112,6 +116,19 @@ pub enum Note {
         account: String,
         /// Strips of the picture.
         strips: u32,
+        /// What the job is called in logs.
+        request_id: Option<RequestId>,
+    },
+    /// Somebody wants a picture that a detached job draws or has drawn.
+    JobJoined {
+        /// Which.
+        job: JobId,
+        /// Who.
+        client: ClientId,
+        /// Whether the picture is there.
+        is_done: bool,
+        /// What the client calls its request, which need not be what the job is called.
+        request_id: Option<RequestId>,
     },
     /// A detached job of an earlier life goes on, or damage made it begin again where it is damaged.
     JobResumed {
@@ -146,6 +163,8 @@ pub enum Note {
         job: JobId,
         /// How.
         ending: Ending,
+        /// What the job is called in logs.
+        request_id: Option<RequestId>,
     },
     /// A worker failed at one band after another and is leased nothing for a while.
     WorkerBenched {
@@ -166,6 +185,8 @@ pub enum Note {
         attempt: AttemptId,
         /// Whether somebody else is late with it.
         is_backup: bool,
+        /// What the job is called in logs.
+        request_id: Option<RequestId>,
     },
     /// A band was delivered.
     BandRendered {
@@ -179,6 +200,8 @@ pub enum Note {
         attempt: AttemptId,
         /// Since the lease.
         took: Duration,
+        /// What the job is called in logs.
+        request_id: Option<RequestId>,
     },
     /// A band goes back to be offered again.
     BandRequeued {
@@ -194,6 +217,8 @@ pub enum Note {
         why: Why,
         /// Whether this counts as a failure of the band.
         blamed: bool,
+        /// What the job is called in logs.
+        request_id: Option<RequestId>,
     },
 }
 

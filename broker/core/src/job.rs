@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use fractally_proto::{AttemptId, Band, Grid, JobId, JobKey, Layout, Priority, Progress, Request, StripMeta};
+use fractally_proto::{AttemptId, Band, Grid, JobId, JobKey, Layout, Priority, Progress, Request, RequestId, StripMeta};
 
 use crate::{ClientId, Effect, PayloadId, WorkerId, cost::CostModel, shares::Claim, story::Story};
 
@@ -32,6 +32,8 @@ pub(crate) struct Job {
     pub(crate) account: String,
     pub(crate) priority: Priority,
     pub(crate) request: Request,
+    /// What it is called in logs.
+    pub(crate) request_id: Option<RequestId>,
     pub(crate) layout: Layout,
     pub(crate) accepted_at: Duration,
     /// What renders it, once anything does.

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use fractally_proto::{JobId, JobKey, Priority, Request, StripMeta};
+use fractally_proto::{Holder, JobId, JobKey, Priority, Request, StripMeta};
 
 use crate::PayloadId;
 
@@ -25,6 +25,8 @@ pub struct KeptJob {
     pub priority: Priority,
     /// When it was accepted: milliseconds since 1970, by the broker's clock.
     pub accepted_unix_ms: u64,
+    /// Who wanted it first, and may withdraw; absent where it is held for good.
+    pub holder: Option<Holder>,
     /// What it draws.
     pub request: Request,
 }
@@ -79,6 +81,8 @@ pub struct Restored {
     pub have: u32,
     /// Bytes that it takes on disk.
     pub bytes: u64,
+    /// Those of its strips alone.
+    pub strip_bytes: u64,
     /// How it ended, if it did.
     pub end: Option<KeptEnd>,
 }
@@ -152,6 +156,8 @@ pub enum FromJournal {
         have: u32,
         /// Bytes that it takes on disk.
         bytes: u64,
+        /// Those of the strips alone.
+        strip_bytes: u64,
     },
     /// The end of a job is on disk.
     Ended {
@@ -175,6 +181,8 @@ pub enum FromJournal {
         have: u32,
         /// Bytes that it takes on disk.
         bytes: u64,
+        /// Those of the strips alone.
+        strip_bytes: u64,
     },
     /// A job is gone.
     Forgotten(JobId),

@@ -55,7 +55,7 @@ use std::{
 pub use config::{Config, JournalBounds, WEIGHT_MAX};
 pub use effect::{Effect, Ending, Note, Why};
 pub use event::{ClientId, ClientSays, PayloadId, WorkerId, WorkerSays};
-use fractally_proto::{ErrorCode, ErrorReport, JobId, JobKey, JobReport, Message, Status};
+use fractally_proto::{ErrorCode, ErrorReport, JobId, JobKey, JobReport, Message, RequestId, Status};
 pub use journal::{FromJournal, KeptEnd, KeptEnding, KeptJob, KeptTotals, ReadFault, ReadStrips, Restored, ToJournal};
 
 use crate::{
@@ -276,6 +276,11 @@ impl Core {
     /// When an invariant is broken, with the story of which and where.
     pub fn check_invariants(&self) {
         self.check();
+    }
+
+    /// What a job that lives is called in logs.
+    fn request_id(&self, id: JobId) -> Option<RequestId> {
+        self.jobs.get(&id)?.request_id.clone()
     }
 
     /// Changes a job, and what the rest of the broker counts of it.

@@ -88,6 +88,14 @@ mod bugs {
         AccountNotMoved,
         /// One account may have as many jobs as all together.
         AccountsNotBounded,
+        /// A detached job that is held ends when the last who follows it leaves.
+        HoldersAreNotAsked,
+        /// A detached job that nobody holds goes on when the last who follows it has left.
+        UnwantedJobsStay,
+        /// Who wants a job no longer counts on.
+        WithdrawnHoldersStay,
+        /// Who joins a job that is not on disk is promised it at once.
+        JoinedBeforeDisk,
         /// A band that waits is asked back again and again.
         AskedTwice,
     }

@@ -189,7 +189,14 @@ impl Core {
                 charges += charge;
                 let name = worker.about.name.clone();
                 job.living.insert(leased_as, Living { leased: now, worker: to, name, charge });
-                out.push(Effect::Note(Note::BandLeased { job: id, band, worker: to, attempt: leased_as, is_backup }));
+                out.push(Effect::Note(Note::BandLeased {
+                    job: id,
+                    band,
+                    worker: to,
+                    attempt: leased_as,
+                    is_backup,
+                    request_id: job.request_id.clone(),
+                }));
             }
         }
         self.shares.charge(&mut job.claim, charges);
@@ -198,7 +205,16 @@ impl Core {
             worker.leases.insert(mirror.attempt, Held { what: What::Band(mirror.band()), mirror_of: Some(attempt), ..held });
         }
         let lease_ms = u32::try_from(self.config.lease.as_millis()).unwrap_or(u32::MAX);
-        let lease = Lease { job: id, attempt, priority: class, lease_ms, kind, mirror, request_id: None, request: job.request };
+        let lease = Lease {
+            job: id,
+            attempt,
+            priority: class,
+            lease_ms,
+            kind,
+            mirror,
+            request_id: job.request_id.clone(),
+            request: job.request,
+        };
         out.push(Effect::ToWorker(to, Message::Lease(lease)));
         worker.mark_begun(now);
         self.way.note(to, worker, attempt);

@@ -256,6 +256,21 @@ impl Shares {
         }
     }
 
+    /// A job goes on in another class, as one that has just come there; what is outstanding of it goes with it.
+    pub(crate) fn promote(&mut self, claim: &mut Claim, class: Priority, name: &str, weight: u32) {
+        let outstanding = claim.ledger.outstanding;
+        if let Some(account) = self.classes[claim.class as usize].accounts.get_mut(&claim.account) {
+            account.ledger.settle(outstanding, 0);
+        }
+        self.leave(claim);
+        *claim = self.join(class, name, weight, claim.job);
+        claim.ledger.charge(outstanding);
+        if let Some(account) = self.classes[class as usize].accounts.get_mut(&claim.account) {
+            account.ledger.charge(outstanding);
+        }
+        self.classes[class as usize].place(claim.account);
+    }
+
     /// Puts a job at its place among those that want workers, or takes it away, after anything about it changed.
     pub(crate) fn place(&mut self, claim: &mut Claim, wants: bool) {
         let class = &mut self.classes[claim.class as usize];

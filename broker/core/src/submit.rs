@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fractally_proto::{
-    Accepted, Band, JobId, JobKey, Layout, Message, Priority, Refusal, RefusalCode, Refused, Request, Submit, limits,
+    Accepted, Band, JobId, JobKey, Layout, Message, Priority, Refusal, RefusalCode, Refused, Request, RequestId, Submit, limits,
 };
 
 use crate::{
@@ -24,6 +24,7 @@ pub(crate) struct NewJob {
     pub(crate) account: String,
     pub(crate) priority: Priority,
     pub(crate) request: Request,
+    pub(crate) request_id: Option<RequestId>,
 }
 
 /// Where it begins: the strips that are there already, and what rendered them.
@@ -55,13 +56,15 @@ impl Core {
         let accepted = Accepted { key: submit.key, job: id, strips, rows_per_strip, cached: false };
         out.push(Effect::ToClient(from, Message::Accepted(accepted)));
         if known.is_some() {
-            out.push(Effect::Note(Note::JobAttached { job: id, client: from, have: submit.have }));
+            let request_id = self.name_request(id, submit.request_id.as_ref());
+            out.push(Effect::Note(Note::JobAttached { job: id, client: from, have: submit.have, request_id }));
         } else {
             let account = self.clients.get(&from).map(|client| client.account.clone()).unwrap_or_default();
             let start = Start { have: submit.have, engine: submit.engine.clone() };
-            self.create(now, id, NewJob { key: submit.key, account, priority: submit.priority, request: submit.request }, start);
+            let (key, priority, request, request_id) = (submit.key, submit.priority, submit.request, submit.request_id.clone());
+            self.create(now, id, NewJob { key, account, priority, request, request_id: request_id.clone() }, start);
             let (strips, have) = (layout.strips(), submit.have);
-            out.push(Effect::Note(Note::JobAccepted { job: id, client: from, strips, have }));
+            out.push(Effect::Note(Note::JobAccepted { job: id, client: from, strips, have, request_id }));
         }
         self.attach(now, id, from, submit, out);
     }
@@ -116,6 +119,13 @@ impl Core {
         Ok(())
     }
 
+    /// A job without a request id takes this one. Gives the one that it has.
+    fn name_request(&mut self, id: JobId, request_id: Option<&RequestId>) -> Option<RequestId> {
+        let known = &mut self.jobs.get_mut(&id)?.request_id;
+        *known = known.take().or_else(|| request_id.cloned());
+        known.clone()
+    }
+
     pub(crate) fn next_job(&mut self) -> JobId {
         loop {
             self.jobs_ever += 1;
@@ -128,7 +138,7 @@ impl Core {
     }
 
     pub(crate) fn create(&mut self, now: Duration, id: JobId, new: NewJob, start: Start) {
-        let NewJob { key, account, priority, request } = new;
+        let NewJob { key, account, priority, request, request_id } = new;
         let Start { have: start, engine } = start;
         let layout = Layout::of(&request);
         let rest = Band { first: start, strips: layout.strips() - start };
@@ -139,6 +149,7 @@ impl Core {
             account,
             priority,
             request,
+            request_id,
             layout,
             accepted_at: now,
             engine,

@@ -50,7 +50,7 @@ pub(crate) fn record(job: u64, strips: u32) -> JobRecord {
     let size = Size { w: 87_382, h: strips };
     let request = Request { size, window: Window::whole(size), encoding: Encoding::Png, ..Request::default() };
     let (job, key, priority) = (JobId(job), JobKey([job as u8; 16]), Priority::Batch);
-    JobRecord { job, key, account: "host:42".to_owned(), priority, accepted_unix_ms: 1_700_000_000_123, request }
+    JobRecord { job, key, account: "host:42".to_owned(), priority, accepted_unix_ms: 1_700_000_000_123, holder: None, request }
 }
 
 pub(crate) fn end(ending: KeptEnding) -> EndRecord {

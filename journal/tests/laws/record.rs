@@ -59,15 +59,18 @@ pub(super) fn check_end(input: &[u8], resealed: bool) -> bool {
 pub(super) fn jobs() -> Vec<Vec<u8>> {
     let size = Size { w: 87_382, h: 30 };
     let small = Request { size, window: Window::whole(size), encoding: Encoding::Counts, ..Request::default() };
-    let record = |account: &str, request| JobRecord {
+    let record = |account: &str, holder: Option<&str>, request| JobRecord {
         job: JOB,
         key: JobKey(*b"0123456789abcdef"),
         account: account.to_owned(),
         priority: Priority::Batch,
         accepted_unix_ms: 1_700_000_000_123,
+        holder: holder.map(|holder| holder.parse().expect("it is short enough")),
         request,
     };
-    let records = [record("", Request::default()), record("host:42", small), record(&"é".repeat(128), small)];
+    let longest = (&*"é".repeat(128), &*"ü".repeat(32));
+    let records =
+        [record("", None, Request::default()), record("host:42", Some("h"), small), record(longest.0, Some(longest.1), small)];
     records.iter().map(|record| record.encode().expect("it is sound")).collect()
 }
 

@@ -1,6 +1,6 @@
 //! What is told of detached jobs: LIST_REPORT, and the journal's line in the status.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use fractally_proto::{DamagedJob, JobId, JobList, JobState, JournalStatus, ListQuery, ListedJob, Message, limits};
 
@@ -8,12 +8,17 @@ use super::{Kept, KeptEnding, Phase};
 use crate::{ClientId, Core, Effect, KeptTotals, job::Job, millis};
 
 impl Core {
-    pub(crate) fn on_list_query(&mut self, now: Duration, from: ClientId, query: &ListQuery, out: &mut Vec<Effect>) {
-        let is_asked = |kept: &Kept| query.contents.as_ref().is_none_or(|contents| contents.contains(&kept.request.content()));
-        let jobs = self.kept.jobs.iter().filter(|(_, kept)| !matches!(kept.phase, Phase::Arriving(_)) && is_asked(kept));
-        let mut jobs: Vec<_> = jobs.collect();
-        jobs.sort_by_key(|(id, kept)| std::cmp::Reverse((kept.accepted_unix_ms, **id)));
-        let jobs = jobs.into_iter().take(limits::LIST_JOBS_MAX).map(|(&id, kept)| self.listed(now, id, kept)).collect();
+    pub(crate) fn on_list_query(&self, now: Duration, from: ClientId, query: &ListQuery, out: &mut Vec<Effect>) {
+        let mut jobs: Vec<_> = match &query.contents {
+            None => self.kept.jobs.iter().map(|(&id, kept)| (id, kept)).collect(),
+            Some(contents) => {
+                let contents: BTreeSet<_> = contents.iter().copied().collect();
+                contents.into_iter().flat_map(|content| self.kept.drawing(content)).collect()
+            }
+        };
+        jobs.retain(|(_, kept)| !matches!(kept.phase, Phase::Arriving(_)));
+        jobs.sort_by_key(|(id, kept)| std::cmp::Reverse((kept.accepted_unix_ms, *id)));
+        let jobs = jobs.into_iter().take(limits::LIST_JOBS_MAX).map(|(id, kept)| self.listed(now, id, kept)).collect();
         let damaged = self.kept.damaged.iter().map(|(&job, why)| DamagedJob { job, why: shortened(why) });
         let damaged = damaged.take(if query.contents.is_none() { limits::LIST_JOBS_MAX } else { 0 }).collect();
         out.push(Effect::ToClient(from, Message::ListReport(JobList { jobs, damaged }.encode())));
@@ -53,7 +58,7 @@ impl Core {
             state,
             why: shortened(&why),
             account: kept.account.clone(),
-            priority: kept.priority,
+            priority: kept.class,
             request: kept.request,
             engine: kept.engine.clone().unwrap_or_default(),
             rows_done: kept.layout().rows_before(kept.have),
@@ -66,8 +71,8 @@ impl Core {
             eta_ms: job.and_then(|job| self.eta_ms(job)),
             followers: u32::try_from(self.kept.readers_of(id).count()).unwrap_or(u32::MAX),
             workers: job.map_or(totals.workers, Job::workers),
-            strip_bytes: 0,
-            holders: 1,
+            strip_bytes: kept.strip_bytes,
+            holders: kept.holders.count(),
         }
     }
 

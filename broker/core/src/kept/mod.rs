@@ -9,20 +9,29 @@
 //! While it lives, a detached job is a [`Job`] as any other, whose strips go to the journal in row order and count as acknowledged once
 //! they are on disk. Whatever is promised is on disk before it is said: ACCEPTED, DONE, and the answer to CANCEL.
 //!
-//! Read next: `readers` (clients that follow a job), `room` (what is forgotten when), `list` (what is told of all).
+//! Read next: `holders` (who wants a job), `readers` (clients that follow a job), `room` (what is forgotten when), `list` (what is told of all).
 
+mod holders;
 mod list;
 mod readers;
 mod room;
 
+#[cfg(test)]
+pub(crate) use holders::UNWANTED;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use fractally_proto::{Accepted, Failed, JobId, JobKey, Keep, Layout, Message, Priority, Refusal, RefusalCode, Refused, Request};
+use fractally_proto::{
+    Accepted, ContentId, Failed, JobId, JobKey, Keep, Layout, Message, Priority, Refusal, RefusalCode, Refused, Request,
+    RequestId,
+};
 
-use self::readers::{Reader, Reads};
+use self::{
+    holders::{Holders, Word},
+    readers::{Reader, Reads},
+};
 use crate::{
     ClientId, Core, Effect, Ending, FromJournal, KeptEnd, KeptEnding, KeptJob, KeptTotals, Note, Restored, ToJournal,
     clients::Client,
@@ -46,6 +55,8 @@ pub(crate) struct Keeping {
     reads: Reads,
     /// Pictures that are done, by what they are.
     contents: BTreeMap<(Vec<u8>, String), JobId>,
+    /// All jobs, by what they draw.
+    drawn: BTreeMap<ContentId, BTreeSet<JobId>>,
     /// Jobs that are over, the first to be forgotten first.
     over: BTreeSet<(u64, JobId)>,
     /// Bytes of jobs that are being removed.
@@ -63,9 +74,14 @@ pub(crate) struct Keeping {
 pub(crate) struct Kept {
     key: JobKey,
     account: String,
+    /// The class that was asked for, and the better one that somebody who joined asked for.
     priority: Priority,
+    class: Priority,
     accepted_unix_ms: u64,
     request: Request,
+    content: ContentId,
+    pub(crate) holders: Holders,
+    request_id: Option<RequestId>,
     phase: Phase,
     /// What rendered the strips on disk.
     engine: Option<String>,
@@ -73,13 +89,15 @@ pub(crate) struct Kept {
     have: u32,
     /// Bytes on disk.
     bytes: u64,
+    /// Those of the strips alone.
+    strip_bytes: u64,
 }
 
 /// Where a detached job is in its life.
 #[derive(Debug)]
 enum Phase {
     /// It is being put on disk, and these wait for word of it.
-    Arriving(BTreeSet<ClientId>),
+    Arriving(BTreeSet<Word>),
     /// It is a [`Job`].
     Living,
     /// Its end is being put on disk, and these asked for it.
@@ -118,6 +136,27 @@ impl Keeping {
 }
 
 impl Kept {
+    /// One of which nothing is known but what its record says.
+    fn new(record: &KeptJob, phase: Phase) -> Self {
+        let KeptJob { job: _, key, ref account, priority, accepted_unix_ms, ref holder, request } = *record;
+        Self {
+            key,
+            account: account.clone(),
+            priority,
+            class: priority,
+            accepted_unix_ms,
+            request,
+            content: request.content(),
+            holders: Holders::first(holder.clone()),
+            request_id: None,
+            phase,
+            engine: None,
+            have: 0,
+            bytes: 0,
+            strip_bytes: 0,
+        }
+    }
+
     fn layout(&self) -> Layout {
         Layout::of(&self.request)
     }
@@ -172,13 +211,7 @@ impl Core {
                 return conflict(field, format!("this key is the job {id} with another {field}; take a new key"));
             }
         }
-        match &mut kept.phase {
-            Phase::Arriving(waiting) => wait(waiting, from, &self.clients),
-            Phase::Living | Phase::Ending(..) | Phase::Over(_) | Phase::Mending(_) => {
-                out.push(Effect::ToClient(from, kept.accepted(id)));
-            }
-        }
-        Ok(())
+        self.join_kept(from, id, keep, out)
     }
 
     fn keep_new(&mut self, now: Duration, from: ClientId, keep: &Keep, out: &mut Vec<Effect>) -> Result<(), Refusal> {
@@ -188,10 +221,9 @@ impl Core {
             return Err(Refusal::new(RefusalCode::Invalid, "journal", message));
         }
         keep.request.validate(&self.config.limits)?;
-        if let Some((id, kept)) = self.find_done(&keep.request, None).and_then(|id| Some((id, self.kept.jobs.get(&id)?))) {
-            let Message::Accepted(accepted) = kept.accepted(id) else { unreachable!("it is ACCEPTED") };
-            out.push(Effect::ToClient(from, Message::Accepted(Accepted { key: keep.key, ..accepted })));
-            return Ok(());
+        let living = || keep.holder.as_ref().and_then(|_| self.kept.joinable(&keep.request));
+        if let Some(id) = self.find_done(&keep.request, None).or_else(living) {
+            return self.join_kept(from, id, keep, out);
         }
         self.check_capacity(from, &keep.request)?;
         let account = self.clients.get(&from).map(|client| client.account.clone()).unwrap_or_default();
@@ -199,13 +231,14 @@ impl Core {
         let id = self.next_job();
         let (key, priority, request) = (keep.key, keep.priority, keep.request);
         let accepted_unix_ms = self.unix_ms(now);
-        let record = KeptJob { job: id, key, account: account.clone(), priority, accepted_unix_ms, request };
-        let phase = Phase::Arriving(BTreeSet::from([from]));
-        let kept = Kept { key, account, priority, accepted_unix_ms, request, phase, engine: None, have: 0, bytes: 0 };
+        let holder = keep.holder.clone();
+        let record = KeptJob { job: id, key, account, priority, accepted_unix_ms, holder, request };
+        let phase = Phase::Arriving(BTreeSet::from([(from, key)]));
+        let kept = Kept { request_id: keep.request_id.clone(), ..Kept::new(&record, phase) };
         if sabotage!(PromisedBeforeDisk) {
             out.push(Effect::ToClient(from, kept.accepted(id)));
         }
-        self.kept.jobs.insert(id, kept);
+        self.kept.insert(id, kept);
         self.kept.arriving.insert(id);
         self.keys.insert(key, id);
         out.push(Effect::ToJournal(ToJournal::Keep(Box::new(record))));
@@ -214,24 +247,19 @@ impl Core {
 
     /// A job that was found on disk when the broker started. To be told before anything else.
     pub fn restore(&mut self, now: Duration, restored: Restored, out: &mut Vec<Effect>) {
-        let Restored {
-            job: KeptJob { job: id, key, account, priority, accepted_unix_ms, request },
-            engine,
-            have,
-            bytes,
-            mut end,
-        } = restored;
+        let Restored { job, engine, have, bytes, strip_bytes, mut end } = restored;
+        let (id, key) = (job.job, job.key);
         // A clock that was set back makes nobody young.
         if let Some(end) = &mut end {
             end.ended_unix_ms = end.ended_unix_ms.min(self.unix_ms(now));
         }
         let phase = end.clone().map_or(Phase::Living, Phase::Over);
-        let kept = Kept { key, account, priority, accepted_unix_ms, request, phase, engine, have, bytes };
+        let kept = Kept { engine, have, bytes, strip_bytes, ..Kept::new(&job, phase) };
         self.kept.bytes += bytes;
         if kept.holds_key() {
             self.keys.insert(key, id);
         }
-        self.kept.jobs.insert(id, kept);
+        self.kept.insert(id, kept);
         match end {
             Some(_) => self.put_among_the_over(id),
             None => self.begin_kept(now, id, out),
@@ -247,10 +275,10 @@ impl Core {
     pub fn on_journal(&mut self, now: Duration, says: FromJournal, out: &mut Vec<Effect>) {
         match says {
             FromJournal::Kept { job, bytes } => self.on_kept(now, job, bytes, out),
-            FromJournal::Stored { job, have, bytes } => self.on_stored(now, job, have, bytes, out),
+            FromJournal::Stored { job, have, bytes, strip_bytes } => self.on_stored(now, job, have, (bytes, strip_bytes), out),
             FromJournal::Ended { job, bytes } => self.on_ended(job, bytes, out),
             FromJournal::Read { ticket, read } => self.on_read(now, ticket, read, out),
-            FromJournal::Cut { job, have, bytes } => self.on_cut(now, job, have, bytes, out),
+            FromJournal::Cut { job, have, bytes, strip_bytes } => self.on_cut(now, job, have, (bytes, strip_bytes), out),
             FromJournal::Forgotten(job) => self.on_forgotten(job, out),
             FromJournal::Trouble(trouble) => {
                 if self.kept.trouble != trouble {
@@ -268,23 +296,27 @@ impl Core {
             unreachable!("a job arrives once")
         };
         self.kept.arriving.remove(&id);
-        let waiting = waiting.into_iter().filter(|client| self.clients.contains_key(client));
+        let waiting = waiting.into_iter().filter(|(client, _)| self.clients.contains_key(client));
         match bytes {
             Ok(bytes) => {
                 kept.bytes = bytes;
                 self.kept.bytes += bytes;
-                let accepted = kept.accepted(id);
-                out.extend(waiting.map(|client| Effect::ToClient(client, accepted.clone())));
+                let Message::Accepted(accepted) = kept.accepted(id) else { unreachable!("it is ACCEPTED") };
+                out.extend(
+                    waiting
+                        .map(|(client, key)| Effect::ToClient(client, Message::Accepted(Accepted { key, ..accepted.clone() }))),
+                );
                 let (account, strips) = (kept.account.clone(), kept.layout().strips());
-                out.push(Effect::Note(Note::JobKept { job: id, account, strips }));
+                out.push(Effect::Note(Note::JobKept { job: id, account, strips, request_id: kept.request_id.clone() }));
                 self.begin_kept(now, id, out);
             }
             Err(why) => {
                 let key = kept.key;
                 let message = format!("the job cannot be put on the broker's disk: {why}; try again later");
-                let refused = Refused { key, refusal: Refusal::new(RefusalCode::Busy, "journal", message) };
-                out.extend(waiting.map(|client| Effect::ToClient(client, Message::Refused(refused.clone()))));
-                self.kept.jobs.remove(&id);
+                let refusal = Refusal::new(RefusalCode::Busy, "journal", message);
+                let refused = |key| Message::Refused(Refused { key, refusal: refusal.clone() });
+                out.extend(waiting.map(|(client, key)| Effect::ToClient(client, refused(key))));
+                self.kept.remove(id);
                 self.keys.remove(&key);
                 self.look_for_room_soon();
             }
@@ -295,7 +327,8 @@ impl Core {
     fn begin_kept(&mut self, now: Duration, id: JobId, out: &mut Vec<Effect>) {
         let Some(kept) = self.kept.jobs.get(&id) else { return };
         let (have, engine) = (kept.have, kept.engine.clone().filter(|_| kept.have > 0));
-        let new = NewJob { key: kept.key, account: kept.account.clone(), priority: kept.priority, request: kept.request };
+        let (key, account, priority, request) = (kept.key, kept.account.clone(), kept.class, kept.request);
+        let new = NewJob { key, account, priority, request, request_id: kept.request_id.clone() };
         let strips = kept.layout().strips();
         if have > 0 {
             out.push(Effect::Note(Note::JobResumed { job: id, have, strips }));
@@ -340,7 +373,7 @@ impl Core {
         }
     }
 
-    fn on_stored(&mut self, now: Duration, id: JobId, have: u32, bytes: u64, out: &mut Vec<Effect>) {
+    fn on_stored(&mut self, now: Duration, id: JobId, have: u32, (bytes, strip_bytes): (u64, u64), out: &mut Vec<Effect>) {
         let Some(kept) = self.kept.jobs.get_mut(&id) else { return };
         self.kept.bytes = self.kept.bytes - kept.bytes + bytes;
         kept.bytes = bytes;
@@ -349,7 +382,7 @@ impl Core {
         if have <= job.acked {
             return;
         }
-        kept.have = have;
+        (kept.have, kept.strip_bytes) = (have, strip_bytes);
         kept.engine.clone_from(&job.engine);
         self.relay(id, have, out);
         self.acknowledge(now, id, have, out);
@@ -396,7 +429,7 @@ impl Core {
         kept.phase = Phase::Over(end);
         if !is_done {
             // The journal drops what nobody can have.
-            kept.have = 0;
+            (kept.have, kept.strip_bytes) = (0, 0);
         }
         if !kept.holds_key() && self.keys.get(&kept.key) == Some(&id) {
             self.keys.remove(&kept.key);
@@ -466,10 +499,10 @@ impl Core {
         }
     }
 
-    fn on_cut(&mut self, now: Duration, id: JobId, have: u32, bytes: u64, out: &mut Vec<Effect>) {
+    fn on_cut(&mut self, now: Duration, id: JobId, have: u32, (bytes, strip_bytes): (u64, u64), out: &mut Vec<Effect>) {
         let Some(kept) = self.kept.jobs.get_mut(&id) else { return };
         self.kept.bytes = self.kept.bytes - kept.bytes + bytes;
-        (kept.bytes, kept.have) = (bytes, have);
+        (kept.bytes, kept.have, kept.strip_bytes) = (bytes, have, strip_bytes);
         let mended = std::mem::replace(&mut kept.phase, Phase::Living);
         if have == 0 {
             self.forget_engine(id, out);
@@ -478,6 +511,7 @@ impl Core {
         if let Phase::Mending(asked) = mended {
             asked.into_iter().for_each(|client| self.cancel_kept(now, client, id, out));
         }
+        self.end_if_unwanted(now, id, out);
         self.serve_readers(id, out);
         self.look_for_room_soon();
     }

@@ -339,6 +339,7 @@ impl Core {
             Err(ReadFault::Failed(why)) => {
                 self.unfollow(id, client);
                 out.push(Effect::ToClient(client, failed(id, &format!("the broker cannot read its journal: {why}"))));
+                self.end_if_unwanted(now, id, out);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fractally_proto::{JobId, Refusal, RefusalCode};
 
-use super::{Keeping, Kept, KeptEnding, Phase};
+use super::{Keeping, Kept, KeptEnding, Phase, holders::WORDS_MAX};
 use crate::{Core, Effect, Note, ToJournal, job::Job, timers::Timer};
 
 /// Bytes that a job may take on disk beside its strips, while it lives: whole blocks of its files, and what stands there of each strip.
@@ -210,7 +210,7 @@ impl Core {
 
     fn forget(&mut self, id: JobId, why: &'static str, out: &mut Vec<Effect>) {
         self.kept.forget_content(id);
-        let Some(kept) = self.kept.jobs.remove(&id) else { return };
+        let Some(kept) = self.kept.remove(id) else { return };
         if let Phase::Over(end) = &kept.phase {
             self.kept.over.remove(&(end.ended_unix_ms, id));
         }
@@ -235,6 +235,7 @@ impl Core {
 
     pub(crate) fn check_kept(&self) {
         self.check_readers();
+        self.check_holders();
         let bytes: u64 = self.kept.jobs.values().map(|kept| kept.bytes).chain(self.kept.leaving.values().copied()).sum();
         assert_eq!(self.kept.bytes, bytes, "bytes on disk");
         let max = self.config.journal.as_ref().map_or(0, |bounds| bounds.jobs_max);
@@ -243,7 +244,10 @@ impl Core {
             assert_eq!(is_over, matches!(kept.phase, Phase::Over(_)), "job {id}: among those that are over");
             let is_arriving = matches!(kept.phase, Phase::Arriving(_));
             assert_eq!(self.kept.arriving.contains(&id), is_arriving, "job {id}: among those that arrive");
-            if let Phase::Arriving(waiting) | Phase::Ending(_, waiting) | Phase::Mending(waiting) = &kept.phase {
+            if let Phase::Arriving(waiting) = &kept.phase {
+                assert!(waiting.len() <= WORDS_MAX, "job {id}: {} wait for word of it", waiting.len());
+            }
+            if let Phase::Ending(_, waiting) | Phase::Mending(waiting) = &kept.phase {
                 assert!(waiting.len() <= self.config.clients_max, "job {id}: {} wait for word of it", waiting.len());
             }
             let job = self.jobs.get(&id);

@@ -1,14 +1,19 @@
 //! A client as it should be: submits, takes strips in order, acknowledges, comes back to what it has not finished.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
-use fractally_proto::{Accepted, Ack, Attach, Attached, Cancel, Done, Failed, JobId, Keep, Layout, Message, RefusalCode, Submit};
+use fractally_proto::{
+    Accepted, Ack, Attach, Attached, Cancel, Done, Failed, JobId, JobKey, Keep, Layout, Message, RefusalCode, Submit,
+};
 
 use super::{
     plan::{ClientPlan, JobPlan},
     world::{Event, World},
 };
-use crate::ClientSays;
+use crate::{ClientSays, kept::UNWANTED};
 
 #[derive(Debug)]
 pub(super) struct Client {
@@ -39,6 +44,10 @@ pub(super) struct Job {
     pub(super) next: Option<u32>,
     pub(super) ack_is_due: bool,
     pub(super) cancelled: bool,
+    /// Whether it said on this connection that it holds the detached job, and was heard.
+    pub(super) holds: bool,
+    /// The life of the broker that heard so last.
+    pub(super) held_in: Option<u64>,
     pub(super) end: Option<End>,
 }
 
@@ -60,7 +69,7 @@ impl Client {
         for job in &mut self.jobs {
             job.asked.clear();
             job.ack_is_due = false;
-            (job.id, job.next) = (None, None);
+            (job.id, job.next, job.holds) = (None, None, false);
         }
     }
 
@@ -89,6 +98,8 @@ impl Job {
             next: None,
             ack_is_due: false,
             cancelled: false,
+            holds: false,
+            held_in: None,
             end: None,
         }
     }
@@ -96,8 +107,18 @@ impl Job {
     /// Forgets what it has, under another key.
     fn start_anew(&mut self) {
         self.plan.key.0[8] += 1;
+        self.forget();
+    }
+
+    fn forget(&mut self) {
         self.asked.clear();
         (self.id, self.kept, self.next, self.engine, self.have) = (None, None, None, None, 0);
+        (self.holds, self.held_in) = (false, None);
+    }
+
+    /// CANCEL of a job, or the word that it is not wanted any more.
+    pub(super) fn cancel(&self, job: JobId) -> ClientSays {
+        ClientSays::Cancel(Cancel { job, holder: self.plan.holder.clone().filter(|_| self.plan.is_kept) })
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -114,7 +135,7 @@ impl World {
             return false;
         }
         let (have, engine, window_bytes) = (job.have, job.engine.clone().filter(|_| job.have > 0), job.plan.window_bytes);
-        match job.kept {
+        match job.kept.filter(|_| job.holds || job.plan.holder.is_none()) {
             Some(id) => {
                 job.id = Some(id);
                 job.asked.push_back(have);
@@ -125,7 +146,7 @@ impl World {
                 let keep = Keep {
                     key: job.plan.key,
                     priority: job.plan.priority,
-                    holder: None,
+                    holder: job.plan.holder.clone(),
                     request_id: None,
                     request: job.plan.request,
                 };
@@ -158,25 +179,19 @@ impl World {
             Message::Accepted(Accepted { key, job: id, strips, .. }) => {
                 let Client { jobs, ghosts, .. } = &mut self.clients[client];
                 let Some(job) = jobs.iter_mut().find(|job| job.plan.key == key && job.end.is_none()) else {
-                    // A repeated SUBMIT crossed the end of its job and made another, which nobody wants.
-                    ghosts.insert(id);
-                    return self.say_client(client, ClientSays::Cancel(Cancel { job: id, holder: None }));
+                    // A repeated SUBMIT crossed the end of its job and made another, which nobody wants. It may be the one that it had.
+                    let kept = jobs.iter().find(|job| job.kept == Some(id));
+                    let of_key = jobs.iter().find(|job| job.plan.key.0[..8] == key.0[..8]);
+                    let says = of_key.map(|job| job.cancel(id)).filter(|_| kept.is_none());
+                    if let Some(says) = says {
+                        ghosts.insert(id);
+                        self.say_client(client, says);
+                    }
+                    return;
                 };
                 assert_eq!(strips, job.layout.strips(), "strips of the picture");
                 if job.plan.is_kept {
-                    if let Some(kept) = job.kept.filter(|kept| *kept != id) {
-                        // A repeated KEEP crossed the end of its job, which freed the key, and made another.
-                        assert!(self.journal.has_lost(kept), "job {id} has the key of {kept}");
-                        ghosts.insert(id);
-                        return self.say_client(client, ClientSays::Cancel(Cancel { job: id, holder: None }));
-                    }
-                    self.tally.kept += u64::from(job.kept.is_none());
-                    let is_new = job.kept.replace(id).is_none();
-                    let index = jobs.iter().position(|job| job.kept == Some(id)).expect("it is one of them");
-                    if is_new {
-                        self.submit(client, index);
-                    }
-                    return;
+                    return self.client_is_kept(client, key, id);
                 }
                 (job.id, job.next) = (Some(id), job.asked.pop_front());
             }
@@ -210,6 +225,57 @@ impl World {
         }
     }
 
+    /// A detached job is on disk, the client's own or one that it has joined.
+    fn client_is_kept(&mut self, client: usize, key: JobKey, id: JobId) {
+        let Client { jobs, ghosts, .. } = &mut self.clients[client];
+        let index = jobs.iter().position(|job| job.plan.key == key).expect("it is one of them");
+        let job = &mut jobs[index];
+        let mut unwanted = None;
+        if let Some(kept) = job.kept.filter(|kept| *kept != id) {
+            if job.plan.holder.is_none() || job.cancelled {
+                // A repeated KEEP crossed the end of its job, which freed the key, and made another.
+                let is_lost = self.journal.has_lost(kept) || job.cancelled;
+                assert!(is_lost, "job {id} has the key of {kept}");
+                ghosts.insert(id);
+                let says = job.cancel(id);
+                return self.say_client(client, says);
+            }
+            // Its hold on the former is not known any more, or another job will do better now.
+            let was_held = job.held_in == Some(self.journal.life) && !self.cancelled.contains(&kept);
+            assert!(!was_held || !self.journal.was_cancelled(kept), "job {kept} was held, and ended");
+            unwanted = Some(job.cancel(kept));
+            ghosts.insert(kept);
+            job.forget();
+        }
+        ghosts.remove(&id);
+        self.tally.kept += u64::from(job.kept.is_none());
+        self.tally.joined += u64::from(job.kept.is_none() && !self.journal.is_kept_as(id, key));
+        let is_new = job.kept.replace(id).is_none();
+        let was_held = std::mem::replace(&mut job.holds, true);
+        job.held_in = Some(self.journal.life);
+        let follows_after = if is_new { job.plan.follows_after } else { Duration::ZERO };
+        if let Some(says) = unwanted {
+            self.say_client(client, says);
+        }
+        if is_new && !follows_after.is_zero() {
+            self.after(follows_after, Event::SubmitDue(client, index));
+        } else if !was_held {
+            self.submit(client, index);
+        }
+    }
+
+    /// A job that somebody holds is ended by a CANCEL that names no holder, and by nothing else.
+    fn client_hears_of_an_end(&mut self, client: usize, index: usize, failed: &Failed) {
+        let job = &mut self.clients[client].jobs[index];
+        let is_held = match &job.plan.holder {
+            Some(_) => job.holds,
+            None => self.journal.is_held_for_good(failed.job),
+        };
+        assert!(!is_held || self.cancelled.contains(&failed.job), "job {} is held, and ended: {}", failed.job, failed.reason);
+        job.start_anew();
+        self.submit(client, index);
+    }
+
     /// A job fails for poison, or when faults hit one band three times; then it is asked for anew.
     fn client_hears_failure(&mut self, client: usize, failed: Failed) {
         self.tally.jobs_failed += 1;
@@ -220,7 +286,8 @@ impl World {
             return;
         };
         if reason.starts_with("the picture on the broker's disk was damaged") || reason.starts_with("engine: the strips held") {
-            job.asked.clear();
+            // An ATTACH with strips may be what has failed; those that begin anew are still answered.
+            job.asked.retain(|&have| have == 0);
             (job.next, job.engine, job.have) = (None, None, 0);
             self.submit(client, index);
             return;
@@ -236,8 +303,12 @@ impl World {
             return;
         }
         let Some((_, job)) = self.clients[client].job_of(failed.job) else { return };
+        let was_ended = reason == "cancelled" || reason == UNWANTED;
+        if job.plan.is_kept && !job.cancelled && was_ended {
+            return self.client_hears_of_an_end(client, index, &Failed { job: failed.job, reason });
+        }
         if job.cancelled || job.plan.poison.is_some() {
-            assert!(reason.starts_with("rows ") || (job.cancelled && reason == "cancelled"), "no story: {reason}");
+            assert!(reason.starts_with("rows ") || (job.cancelled && was_ended), "no story: {reason}");
             job.end = Some(End::Failed(reason));
             return;
         }

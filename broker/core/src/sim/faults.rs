@@ -92,9 +92,17 @@ impl World {
 
     fn client_cancels(&mut self, client: usize, job: usize) -> bool {
         let job = &mut self.clients[client].jobs[job];
-        let Some(id) = job.id.filter(|_| job.is_open()) else { return false };
-        job.cancelled = true;
-        self.say_client(client, ClientSays::Cancel(Cancel { job: id, holder: None }));
+        let Some(id) = job.id.or(job.kept).filter(|_| job.is_open()) else { return false };
+        (job.id, job.cancelled) = (Some(id), true);
+        let says = job.cancel(id);
+        self.tally.withdrawn += u64::from(matches!(&says, ClientSays::Cancel(Cancel { holder: Some(_), .. })));
+        self.say_client(client, says);
+        if self.rng.chance(2, 3) {
+            // What it follows it follows no longer.
+            let (told, back_after) = (Told::After(self.rng.millis(0..500)), Some(self.rng.millis(1..2_000)));
+            let delay = self.rng.millis(1..1_000);
+            self.after(delay, Event::Fault(Fault::ClientBreaks { client, told, back_after }, 0));
+        }
         true
     }
 

@@ -4,11 +4,11 @@
 //! rest is not done.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
-use fractally_proto::{JobId, JobList, JobState, Layout, ListQuery, Message, StripMeta};
+use fractally_proto::{ContentId, JobId, JobKey, JobList, JobState, Layout, ListQuery, ListedJob, Message, StripMeta};
 
 use super::{
     client::End,
@@ -22,7 +22,7 @@ pub(super) struct Journal {
     /// What was ordered and is not done, the earliest first, with what its payload was then.
     orders: VecDeque<(ToJournal, Option<Content>)>,
     /// The broker that ordered it.
-    life: u64,
+    pub(super) life: u64,
     /// Nothing is done before.
     clear: Duration,
     pub(super) refuses: bool,
@@ -46,7 +46,11 @@ struct Strip {
 
 impl OnDisk {
     fn bytes(&self) -> u64 {
-        4096 + self.strips.iter().map(|strip| u64::from(strip.meta.encoded_len())).sum::<u64>()
+        4096 + self.strip_bytes()
+    }
+
+    fn strip_bytes(&self) -> u64 {
+        self.strips.iter().map(|strip| u64::from(strip.meta.encoded_len())).sum()
     }
 }
 
@@ -55,6 +59,20 @@ impl Journal {
     pub(super) fn has_lost(&self, job: JobId) -> bool {
         let end = self.jobs.get(&job).map(|on_disk| &on_disk.end);
         end.is_none_or(|end| end.as_ref().is_some_and(|end| end.ending != KeptEnding::Done))
+    }
+
+    pub(super) fn was_cancelled(&self, job: JobId) -> bool {
+        let end = self.jobs.get(&job).and_then(|on_disk| on_disk.end.as_ref());
+        end.is_some_and(|end| matches!(end.ending, KeptEnding::Cancelled(_)))
+    }
+
+    /// Whether a job is the one that was asked for under this key.
+    pub(super) fn is_kept_as(&self, job: JobId, key: JobKey) -> bool {
+        self.jobs.get(&job).is_some_and(|on_disk| on_disk.record.key == key)
+    }
+
+    pub(super) fn is_held_for_good(&self, job: JobId) -> bool {
+        self.jobs.get(&job).is_some_and(|on_disk| on_disk.record.holder.is_none())
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -108,7 +126,7 @@ impl World {
                 let of = |meta| Strip { meta, picture: content.picture, engine: content.engine, is_damaged: false };
                 on_disk.strips.extend(strips.into_iter().map(of));
                 let have = u32::try_from(on_disk.strips.len()).expect("few strips");
-                FromJournal::Stored { job, have, bytes: on_disk.bytes() }
+                FromJournal::Stored { job, have, bytes: on_disk.bytes(), strip_bytes: on_disk.strip_bytes() }
             }
             ToJournal::End { job, end } => {
                 let on_disk = jobs.get_mut(&job).expect("the end of a job that is on disk");
@@ -127,7 +145,7 @@ impl World {
                 self.tally.mended += 1;
                 // It begins again, and so does what is told of it.
                 self.told.retain(|(_, told), _| *told != job);
-                FromJournal::Cut { job, have, bytes: on_disk.bytes() }
+                FromJournal::Cut { job, have, bytes: on_disk.bytes(), strip_bytes: on_disk.strip_bytes() }
             }
             ToJournal::Forget(job) => {
                 let on_disk = jobs.remove(&job).expect("a job that is on disk");
@@ -205,6 +223,7 @@ impl World {
                     engine: on_disk.engine.clone(),
                     have,
                     bytes: on_disk.bytes(),
+                    strip_bytes: on_disk.strip_bytes(),
                     end: on_disk.end.clone(),
                 }
             })
@@ -223,17 +242,31 @@ impl World {
         is_forgotten
     }
 
-    /// LIST tells of no end and of no row that may still be lost.
-    pub(super) fn check_list(&mut self) {
+    fn list(&self, contents: Option<Vec<ContentId>>) -> Vec<ListedJob> {
         let mut out = Vec::new();
-        self.core.on_list_query(self.now, ClientId(u64::MAX), &ListQuery::default(), &mut out);
+        self.core.on_list_query(self.now, ClientId(u64::MAX), &ListQuery { contents }, &mut out);
         let [Effect::ToClient(_, Message::ListReport(report))] = &out[..] else { panic!("no list: {out:?}") };
-        for listed in JobList::decode(report).expect("a list").jobs {
+        JobList::decode(report).expect("a list").jobs
+    }
+
+    /// LIST tells of no end and of no row that may still be lost.
+    pub(super) fn check_list(&self) {
+        let list = self.list(None);
+        for client in &self.clients {
+            let contents: BTreeSet<_> = client.jobs.iter().map(|job| job.plan.request.content()).collect();
+            let of_client = list.iter().filter(|listed| contents.contains(&listed.request.content())).cloned();
+            let told = self.list(Some(contents.iter().copied().collect()));
+            assert_eq!(told, of_client.collect::<Vec<_>>(), "a list of contents");
+        }
+        for listed in list {
             let JobId(id) = listed.job;
             let on_disk = self.journal.jobs.get(&listed.job).unwrap_or_else(|| panic!("job {id:x} is listed and not on disk"));
             match listed.state {
                 JobState::Waiting | JobState::Running | JobState::Paused => {}
                 over => assert!(on_disk.end.is_some(), "job {id:x} is listed as {over:?}, which is not on disk"),
+            }
+            if listed.state == JobState::Done {
+                assert_eq!(listed.strip_bytes, on_disk.strip_bytes(), "job {id:x}: bytes of its picture");
             }
             let layout = Layout::of(&on_disk.record.request);
             let have = u32::try_from(on_disk.strips.len()).expect("few strips");
@@ -252,6 +285,8 @@ impl World {
             };
             let end = on_disk.end.as_ref().unwrap_or_else(|| panic!("job {id} has not ended"));
             match (&job.end, &end.ending) {
+                // It was damaged since, and those who wanted it had gone or were forgotten with an earlier broker.
+                (Some(End::Done), KeptEnding::Cancelled(_)) if !self.journal.is_held_for_good(id) => {}
                 (Some(End::Done), ending) => assert_eq!(*ending, KeptEnding::Done, "job {id} was done"),
                 (Some(End::Failed(reason)), KeptEnding::Cancelled(told) | KeptEnding::Failed(told)) => assert_eq!(reason, told),
                 (Some(End::Failed(reason)), KeptEnding::Done) => panic!("job {id} had failed: {reason}"),

@@ -5,7 +5,8 @@
 //! to who is gone; at the end nothing is left. `FRACTALLY_SIM_SCHEDULES=n` plays another number of schedules, `FRACTALLY_SIM_SEED=s`
 //! plays one.
 //!
-//! A third of the jobs are detached: what was said to be on disk is there after every restart of the broker.
+//! Two of five jobs are detached: what was said to be on disk is there after every restart of the broker. Some clients want the same
+//! pictures: they join each other's jobs, withdraw, follow and leave, and no job ends that somebody holds, nor goes on that nobody wants.
 //!
 //! `plan` says what a seed stands for and `faults` what goes wrong, `journal` is the disk, `world` plays it over the `network`, `client` and `worker` are the
 //! peers, `shell` stands between them and the core.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use fractally_proto::{Epoch, Hello, WorkerHello};
+use fractally_proto::{Cancel, Epoch, Hello, WorkerHello};
 
 use super::{
     plan::Told,
@@ -67,6 +67,9 @@ impl World {
     }
 
     pub(super) fn say_client(&mut self, client: usize, says: ClientSays) {
+        if let ClientSays::Cancel(Cancel { job, holder: None }) = &says {
+            self.cancelled.insert(*job);
+        }
         if let Some(link) = self.clients[client].link {
             self.send_to_broker(link, ToBroker::Client(says));
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use fractally_proto::{Encoding, Epoch, JobKey, Layout, Limits, Priority, Request, Size, Window};
+use fractally_proto::{Encoding, Epoch, Holder, JobKey, Layout, Limits, Priority, Request, Size, Window};
 
 use super::rng::Rng;
 use crate::{Config, JournalBounds};
@@ -44,6 +44,10 @@ pub(super) struct JobPlan {
     pub(super) poison: Option<u32>,
     /// Whether it is a detached job.
     pub(super) is_kept: bool,
+    /// Who wants it, if it may be withdrawn.
+    pub(super) holder: Option<Holder>,
+    /// How long after it is accepted its client begins to follow it.
+    pub(super) follows_after: Duration,
 }
 
 #[derive(Debug)]
@@ -136,7 +140,8 @@ pub(super) enum Told {
 impl Plan {
     pub(super) fn new(rng: &mut Rng) -> Self {
         let mixed = rng.chance(1, 4);
-        let clients: Vec<_> = (0..rng.small(2..4)).map(|client| client_plan(rng, client)).collect();
+        let mut clients: Vec<_> = (0..rng.small(2..4)).map(|client| client_plan(rng, client)).collect();
+        share_pictures(rng, &mut clients);
         let workers: Vec<_> = (0..rng.small(3..6)).map(|worker| worker_plan(rng, worker, mixed)).collect();
         let mut faults: Vec<_> = (0..rng.small(10..14)).map(|n| fault(rng, n < 8, &clients, workers.len())).collect();
         faults.sort_by_key(|(at, _)| *at);
@@ -184,6 +189,32 @@ fn client_plan(rng: &mut Rng, client: u32) -> ClientPlan {
     }
 }
 
+/// Some want what an earlier client wants too: where it is a detached job, they join it.
+fn share_pictures(rng: &mut Rng, clients: &mut [ClientPlan]) {
+    for client in 1..clients.len() {
+        let (before, after) = clients.split_at_mut(client);
+        let mut shared: Vec<_> = before.iter().flat_map(|client| &client.jobs).cloned().collect();
+        shared.retain(|job| job.is_kept && job.poison.is_none());
+        // Of a picture that several want already, once.
+        shared.sort_by_key(|job| job.request.c[0].to_bits());
+        shared.dedup_by_key(|job| job.request.c[0].to_bits());
+        for job in &mut after[0].jobs {
+            if shared.is_empty() || rng.chance(1, 3) {
+                continue;
+            }
+            let theirs = shared.swap_remove(rng.index(shared.len()));
+            let submits = if rng.chance(1, 2) { theirs.submits + rng.millis(0..40) } else { job.submits };
+            let (key, priority, holder) = (job.key, job.priority, Some(holder_of(&job.key)));
+            let follows_after = job.follows_after;
+            *job = JobPlan { key, priority, holder, submits, follows_after, ..theirs };
+        }
+    }
+}
+
+fn holder_of(key: &JobKey) -> Holder {
+    format!("holder of {key}").parse().expect("it is short enough")
+}
+
 fn job_plan(rng: &mut Rng, number: u32, may_be_poisoned: bool) -> JobPlan {
     let encoding = rng.pick(&[Encoding::Png, Encoding::Counts]);
     let w = rng.pick(&[65_536, 30_000, 20_000]);
@@ -198,15 +229,18 @@ fn job_plan(rng: &mut Rng, number: u32, may_be_poisoned: bool) -> JobPlan {
     let largest = Layout::of(&request).strip_len_max();
     let mut key = [0; 16];
     key[..4].copy_from_slice(&number.to_le_bytes());
+    let key = JobKey(key);
     JobPlan {
-        key: JobKey(key),
+        key,
         request,
         priority: rng.pick(&[Priority::Interactive, Priority::Normal, Priority::Batch]),
         window_bytes: largest * rng.pick(&[1, 3, 100]),
         submits: rng.millis(0..3_000),
         iterations: if cheap { rng.within(1..10) } else { rng.within(2_000..16_000) },
         poison: (may_be_poisoned && rng.chance(1, 6)).then(|| rng.small(0..strips)),
-        is_kept: rng.chance(1, 3),
+        is_kept: rng.chance(2, 5),
+        holder: rng.chance(2, 3).then(|| holder_of(&key)),
+        follows_after: rng.pick(&[Duration::ZERO, Duration::ZERO, Duration::from_secs(2), Duration::from_secs(5)]),
     }
 }
 
@@ -244,7 +278,7 @@ fn fault(rng: &mut Rng, early: bool, clients: &[ClientPlan], workers: usize) -> 
         17 => Fault::WorkerCrashes { worker },
         18..22 => Fault::ClientBreaks { client, told, back_after: for_good(rng, client == 0) },
         22..24 => Fault::ClientStalls { client, lasts },
-        24..26 if client > 0 => Fault::ClientCancels { client, job },
+        24..26 | 28 | 29 if client > 0 => Fault::ClientCancels { client, job },
         26 if client > 0 => Fault::ClientLeaves { client },
         27 | 30 => Fault::BrokerRestarts,
         31..33 => Fault::JournalStalls { lasts },

@@ -1,11 +1,14 @@
 //! The shell's part: it feeds the core, holds payloads, and sees that effects are what they may be.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
-use fractally_proto::{JobId, Message, StripMeta};
+use fractally_proto::{Accepted, Cancel, JobId, Message, StripMeta};
 
 use super::world::{Peer, ToBroker, ToPeer, World};
-use crate::{ClientId, ClientSays, Core, Effect, PayloadId, WorkerId, WorkerSays};
+use crate::{ClientId, ClientSays, Core, Effect, KeptEnding, PayloadId, ToJournal, WorkerId, WorkerSays, kept::UNWANTED};
 
 impl World {
     pub(super) fn broker_receives(&mut self, link: usize, says: ToBroker) {
@@ -20,7 +23,15 @@ impl World {
                 {
                     under_way.retain(|&(end, _)| end > ack.have);
                 }
+                let withdrawn = match &says {
+                    ClientSays::Cancel(Cancel { job, holder: Some(holder) }) => Some((*job, holder.clone())),
+                    _ => None,
+                };
                 self.effect(|core, now, out| core.on_client(now, ClientId(id), says, out));
+                if let Some((job, holder)) = withdrawn {
+                    let kept = self.core.kept.jobs.get(&job);
+                    assert!(!kept.is_some_and(|kept| kept.holders.has(&holder)), "job {job} is held by {holder}, who withdrew");
+                }
             }
             ToBroker::Worker(says) => self.effect(|core, now, out| core.on_worker(now, WorkerId(id), says, out)),
             ToBroker::Tile(tile, content) => {
@@ -57,6 +68,7 @@ impl World {
                 match &message {
                     // A SUBMIT starts the count anew.
                     Message::Accepted(accepted) => {
+                        self.check_hold(link, accepted);
                         self.under_way.insert((link, accepted.job), VecDeque::new());
                         self.told.remove(&(link, accepted.job));
                     }
@@ -90,8 +102,23 @@ impl World {
                 self.send_to_peer(link, ToPeer::Closed);
                 self.links[link].broker_done = true;
             }
-            Effect::ToJournal(order) => self.order_journal(order),
+            Effect::ToJournal(order) => {
+                if let ToJournal::End { end, .. } = &order {
+                    self.tally.unwanted += u64::from(end.ending == KeptEnding::Cancelled(UNWANTED.to_owned()));
+                }
+                self.order_journal(order);
+            }
             Effect::Note(_) => {}
+        }
+    }
+
+    /// Who is told that a job is there holds it.
+    fn check_hold(&self, link: usize, accepted: &Accepted) {
+        let Peer::Client(client) = self.links[link].peer else { panic!("ACCEPTED for a worker") };
+        let job = self.clients[client].jobs.iter().find(|job| job.plan.key == accepted.key && job.plan.is_kept);
+        if let Some(holder) = job.and_then(|job| job.plan.holder.as_ref()) {
+            let kept = self.core.kept.jobs.get(&accepted.job);
+            assert!(kept.is_some_and(|kept| kept.holders.has(holder)), "job {} is not held by {holder}", accepted.job);
         }
     }
 
@@ -117,12 +144,15 @@ impl World {
 
     /// What is held for one picture is bounded, whatever its client does.
     pub(super) fn check_held(&self) {
+        let mut bounds = BTreeMap::<u64, u64>::new();
         for job in self.core.jobs.values() {
-            let picture = job.request.c[0].to_bits();
-            let tiles = self.payloads.values().filter(|content| content.picture == picture);
-            let held: u64 = tiles.map(|content| crate::job::bytes_of(&content.strips)).sum();
             let reorder = job.reorder_bytes;
             let max = reorder.max(crate::job::Job::window_max(&job.layout, reorder)) + 2 * job.band_bytes_max();
+            *bounds.entry(job.request.c[0].to_bits()).or_default() += max;
+        }
+        for (picture, max) in bounds {
+            let tiles = self.payloads.values().filter(|content| content.picture == picture);
+            let held: u64 = tiles.map(|content| crate::job::bytes_of(&content.strips)).sum();
             assert!(held <= max, "{held} bytes held for one picture, of which {max} may be");
         }
     }

@@ -1,7 +1,7 @@
 //! Virtual time, and all that lives in it. `run` plays one seed to its end, and sees that everybody got what was promised.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::AddAssign,
     time::Duration,
 };
@@ -42,6 +42,10 @@ pub(super) struct Tally {
     /// Detached jobs that were promised, and those that a later life of the broker took up.
     pub(super) kept: u64,
     pub(super) restored: u64,
+    /// Those that joined others, or were withdrawn, and jobs that ended because nobody wanted them.
+    pub(super) joined: u64,
+    pub(super) withdrawn: u64,
+    pub(super) unwanted: u64,
     /// Detached jobs whose strips were damaged and rendered again.
     pub(super) mended: u64,
     pub(super) virtual_ms: u64,
@@ -62,6 +66,9 @@ impl AddAssign for Tally {
         self.stale_tiles += other.stale_tiles;
         self.kept += other.kept;
         self.restored += other.restored;
+        self.joined += other.joined;
+        self.withdrawn += other.withdrawn;
+        self.unwanted += other.unwanted;
         self.mended += other.mended;
         self.virtual_ms += other.virtual_ms;
     }
@@ -139,6 +146,8 @@ pub(super) struct World {
     pub(super) under_way: BTreeMap<(usize, JobId), VecDeque<(u32, u64)>>,
     pub(super) told: BTreeMap<(usize, JobId), Duration>,
     pub(super) journal: Journal,
+    /// Jobs that somebody has cancelled, whoever holds them.
+    pub(super) cancelled: BTreeSet<JobId>,
     pub(super) faults_until: Duration,
     pub(super) check_every: u64,
     pub(super) tally: Tally,
@@ -173,6 +182,7 @@ impl World {
             under_way: BTreeMap::new(),
             told: BTreeMap::new(),
             journal: Journal::default(),
+            cancelled: BTreeSet::new(),
             faults_until,
             check_every,
             tally,

@@ -1,5 +1,6 @@
 //! Detached jobs: what is promised is on disk first, and what is on disk is kept, read and forgotten as its bounds say.
 
+mod holders;
 mod room;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -103,7 +104,7 @@ impl Desk {
                 let have = self.disk.get_mut(&job).unwrap();
                 assert_eq!(*have, first, "strips are stored in row order");
                 *have += u32::try_from(strips.len()).unwrap();
-                FromJournal::Stored { job, have: *have, bytes: bytes(*have) }
+                FromJournal::Stored { job, have: *have, bytes: bytes(*have), strip_bytes: bytes(*have) - RECORD }
             }
             ToJournal::End { job, .. } => FromJournal::Ended { job, bytes: bytes(self.disk[&job]) },
             ToJournal::Read { ticket, job, first, strips_max, .. } => {
@@ -124,7 +125,7 @@ impl Desk {
             ToJournal::Cut { job, have } => {
                 self.disk.insert(job, have);
                 self.damaged = None;
-                FromJournal::Cut { job, have, bytes: bytes(have) }
+                FromJournal::Cut { job, have, bytes: bytes(have), strip_bytes: bytes(have) - RECORD }
             }
             ToJournal::Forget(job) => {
                 self.disk.remove(&job);
@@ -170,13 +171,14 @@ impl Desk {
 
     fn restore(&mut self, n: u8, strips: u32, have: u32, ending: Option<KeptEnding>) -> (JobId, Vec<Effect>) {
         let job = JobId(u64::from(n));
-        let Keep { key, priority, request, .. } = keep(n, strips);
-        let record = KeptJob { job, key, account: "ada".to_owned(), priority, accepted_unix_ms: 900_000, request };
+        let Keep { key, priority, holder, request, .. } = keep(n, strips);
+        let record = KeptJob { job, key, account: "ada".to_owned(), priority, accepted_unix_ms: 900_000, holder, request };
         let end = ending.map(|ending| KeptEnd { ended_unix_ms: 950_000, ending, totals: crate::KeptTotals::default() });
         let engine = (have > 0).then(|| "e1".to_owned());
         let bytes = RECORD + u64::from(have) * u64::from(LEN);
         self.disk.insert(job, have);
-        let restored = Restored { job: record, engine, have, bytes, end };
+        let strip_bytes = bytes - RECORD;
+        let restored = Restored { job: record, engine, have, bytes, strip_bytes, end };
         let effects = self.grid.step(|core, now, out| core.restore(now, restored, out));
         (job, self.note(effects))
     }
