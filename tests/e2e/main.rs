@@ -17,6 +17,7 @@ mod leave;
 mod peers;
 mod picture;
 mod reference;
+mod request_id;
 mod strangers;
 
 use fractally_testkit::Lab;

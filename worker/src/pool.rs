@@ -12,8 +12,9 @@ use std::{
 use fractally_fractal::kernel::Watch;
 use fractally_proto::{AttemptId, BandProgress, Lease, Priority, Withdraw};
 use tokio::sync::mpsc;
+use tracing::debug;
 
-use crate::task::{Bench, Engine, Outcome, Product, attempts, parts, watch_for};
+use crate::task::{Bench, Engine, Outcome, Product, attempts, parts, shown, watch_for};
 
 /// Threads that work on leases, interactive before normal before batch, first come first served.
 ///
@@ -153,6 +154,13 @@ fn work(shared: &Shared, done: &mpsc::UnboundedSender<Outcome>, engine: Engine) 
     while let Some(Taken { lease, watch, session }) = take(shared) {
         let (mut kept, mut goes_on) = (None, true);
         for (attempt, part) in parts(&lease) {
+            debug!(
+                job = %lease.job,
+                %attempt,
+                kernel = engine.kernel.name(),
+                request_id = shown(lease.request_id.as_ref()),
+                "computing"
+            );
             let (started, processor_time) = (read_clock(), own_processor_time());
             // What a first part has failed at, or was stopped at, says nothing of its mirror: that is given back without blame.
             let make = || if goes_on { bench.make(&lease, part, &mut kept, &watch) } else { Product::Withdrawn };
@@ -163,7 +171,8 @@ fn work(shared: &Shared, done: &mpsc::UnboundedSender<Outcome>, engine: Engine) 
             });
             goes_on = matches!(product, Product::Strips { .. });
             idle_away(started, own_processor_time().saturating_sub(processor_time), engine.slow_down, &watch);
-            let outcome = Outcome { attempt, session, elapsed: read_clock() - started, product };
+            let request_id = lease.request_id.clone();
+            let outcome = Outcome { attempt, session, request_id, elapsed: read_clock() - started, product };
             // At once, for whoever looks: an attempt that is neither here nor handed over would be left behind by a worker that leaves.
             let mut queue = shared.queue();
             queue.running.remove(&attempt);

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use crate::{
     Options,
     pool::{Pool, read_clock},
-    task::{Engine, Outcome, Product, attempts},
+    task::{Engine, Outcome, Product, attempts, shown},
 };
 
 /// How long a leaving worker waits for the broker's BYE_OK.
@@ -216,6 +216,7 @@ impl Session<'_> {
 
     async fn give_back(&mut self, lease: &Lease) -> Result<(), LinkError> {
         for attempt in attempts(lease) {
+            debug!(job = %lease.job, %attempt, request_id = shown(lease.request_id.as_ref()), "given back");
             self.link.send(&Outcome::unstarted(attempt, Product::Withdrawn).into_message()).await?;
         }
         Ok(())
@@ -235,11 +236,12 @@ impl Session<'_> {
             }
             return Ok(());
         }
+        let request_id = shown(lease.request_id.as_ref());
         match lease.kind {
             LeaseKind::Band { first, strips } => {
-                debug!(%job, %attempt, first, strips, mirror = lease.mirror.map(|mirror| mirror.first), "lease");
+                debug!(%job, %attempt, first, strips, mirror = lease.mirror.map(|mirror| mirror.first), request_id, "lease");
             }
-            LeaseKind::Probe(_) => debug!(%job, %attempt, "probe"),
+            LeaseKind::Probe(_) => debug!(%job, %attempt, request_id, "probe"),
         }
         self.pool.push(lease);
         Ok(())
@@ -249,7 +251,8 @@ impl Session<'_> {
         if !self.pool.is_current(&outcome) {
             return Ok(());
         }
-        debug!(attempt = %outcome.attempt, elapsed_us = outcome.elapsed.as_micros(), "done");
+        let request_id = shown(outcome.request_id.as_ref());
+        debug!(attempt = %outcome.attempt, elapsed_us = outcome.elapsed.as_micros(), request_id, "done");
         self.link.send(&outcome.into_message()).await
     }
 }

@@ -13,9 +13,10 @@ use fractally_fractal::{
 };
 use fractally_proto::{
     AttemptId, Band, BandFailed, BandFailure, Colour, Encoding, Grid, Layout, Lease, LeaseKind, Limits, Message, Request,
-    RowSample, Samples, StripMeta, Tile, limits,
+    RequestId, RowSample, Samples, StripMeta, Tile, limits,
 };
 use num_complex::Complex;
+use tracing::field::{DisplayValue, display};
 
 use crate::pool::{as_nanos, read_clock};
 
@@ -24,6 +25,8 @@ pub(crate) struct Outcome {
     pub(crate) attempt: AttemptId,
     /// The session in which it was leased, counted by the pool.
     pub(crate) session: u64,
+    /// What the job is called in logs.
+    pub(crate) request_id: Option<RequestId>,
     pub(crate) elapsed: Duration,
     pub(crate) product: Product,
 }
@@ -45,12 +48,12 @@ pub(crate) enum Product {
 impl Outcome {
     /// A lease that was given back before a thread took it.
     pub(crate) fn unstarted(attempt: AttemptId, product: Product) -> Self {
-        Self { attempt, session: 0, elapsed: Duration::ZERO, product }
+        Self { attempt, session: 0, request_id: None, elapsed: Duration::ZERO, product }
     }
 
     /// The message that tells the broker.
     pub(crate) fn into_message(self) -> Message {
-        let Self { attempt, session: _, elapsed, product } = self;
+        let Self { attempt, session: _, request_id: _, elapsed, product } = self;
         let failed = |failure, mut reason: String| {
             reason.truncate(reason.floor_char_boundary(limits::TEXT_BYTES_MAX));
             Message::BandFailed(BandFailed { attempt, failure, reason })
@@ -69,6 +72,11 @@ impl Outcome {
             Product::Crashed(reason) => failed(BandFailure::Crashed, reason),
         }
     }
+}
+
+/// What a job is called, as a field of log lines: none where it is called nothing.
+pub(crate) fn shown(request_id: Option<&RequestId>) -> Option<DisplayValue<&RequestId>> {
+    request_id.map(display)
 }
 
 /// The tries that a lease stands for: its own, and that at the mirror band.
