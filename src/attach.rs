@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use fractally_client::{AttachOptions, Broker, RenderError, attach, is_over, list};
+use fractally_client::{AttachOptions, Broker, RenderError, WINDOW_BYTES, attach, is_over, list};
 use fractally_proto::{JobId, ListedJob, Request};
 
 use crate::{
@@ -18,7 +18,8 @@ use crate::{
 pub(crate) async fn run(args: FollowArgs, only_if_done: bool, stop: Stop) -> Result<(), Failure> {
     let broker = args.reach.broker(None);
     let job = resolve(&broker, &args.reach, &args.job).await?;
-    let options = AttachOptions { broker, job, only_if_done, reconnect_for: args.reconnect_for };
+    let reconnect_for = args.reconnect_for;
+    let options = AttachOptions { broker, job, only_if_done, reconnect_for, request: None, window_bytes: WINDOW_BYTES };
     let follow = Follow::new(None, args.quiet);
     let open = |request: &Request| open(&args, job, request);
     let attached = attach(&options, open, |event| follow.on_event(&event), stop.asked()).await;

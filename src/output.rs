@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use fractally_client::{OutputFile, Rendered};
+use fractally_client::{OutputFile, Rendered, Sink};
 use fractally_proto::{Done, Request};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -38,6 +38,8 @@ impl Output {
         Ok(Self { name, request, file, bytes: 0, sha256: hash.then(Sha256::new) })
     }
 }
+
+impl Sink for Output {}
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

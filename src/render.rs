@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::Context;
-use fractally_client::{Broker, RenderError, RenderOptions, Rendered, SessionError, render};
+use fractally_client::{Broker, RenderError, RenderOptions, Rendered, SessionError, WINDOW_BYTES, render};
 use fractally_proto::{Limits, Request};
 use fractally_transport::Endpoint;
 use fractally_worker::Kernel;
@@ -107,6 +107,7 @@ async fn on_grid(
         account: Some(args.account.clone().unwrap_or_else(life::account)),
         epoch: life::new_epoch(),
         connect_timeout: args.connect_timeout,
+        sessions: None,
     };
     let options = RenderOptions {
         broker,
@@ -114,6 +115,7 @@ async fn on_grid(
         request,
         priority: args.priority.into(),
         reconnect_for: args.reconnect_for,
+        window_bytes: WINDOW_BYTES,
     };
     let follow = Follow::new(Some(request.window.h), args.quiet);
     let rendered = render(&options, out, |event| follow.on_event(&event), stop.asked()).await;

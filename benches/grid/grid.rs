@@ -2,7 +2,7 @@
 
 use std::{io::sink, path::PathBuf, time::Duration};
 
-use fractally_client::{Broker, RenderOptions, Rendered, keep, list, render, story};
+use fractally_client::{Broker, RenderOptions, Rendered, WINDOW_BYTES, keep, list, render, story};
 use fractally_proto::{Epoch, JobId, JobKey, JobState, JobStory, ListedJob, Priority, Request};
 use fractally_testkit::{Broker as BrokerProcess, Lab, Worker};
 use tokio::runtime::Runtime;
@@ -49,12 +49,13 @@ impl Asker<'_> {
             account: Some(self.account.clone()),
             epoch: Epoch(1),
             connect_timeout: Duration::from_secs(5),
+            sessions: None,
         }
     }
 
     fn options(&self, key: u128, request: Request, priority: Priority) -> RenderOptions {
         let key = JobKey(key.to_le_bytes());
-        RenderOptions { broker: self.broker(), key, request, priority, reconnect_for: Duration::ZERO }
+        RenderOptions { broker: self.broker(), key, request, priority, reconnect_for: Duration::ZERO, window_bytes: WINDOW_BYTES }
     }
 
     /// Submits a detached job; each `key` is one job.

@@ -25,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fractally_client::{Broker, OutputFile, RenderOptions, render};
+use fractally_client::{Broker, OutputFile, RenderOptions, WINDOW_BYTES, render};
 use fractally_proto::{Epoch, JobKey, Priority, Request, Size, Window};
 use fractally_testkit::{Broker as BrokerProcess, Lab, Worker};
 
@@ -138,6 +138,7 @@ async fn warm(endpoint: &str, request: &Request, path: &Path, run: usize) -> Dur
         account: None,
         epoch: Epoch(run as u64),
         connect_timeout: Duration::from_secs(5),
+        sessions: None,
     };
     let options = RenderOptions {
         broker,
@@ -145,6 +146,7 @@ async fn warm(endpoint: &str, request: &Request, path: &Path, run: usize) -> Dur
         request: *request,
         priority: Priority::Interactive,
         reconnect_for: Duration::ZERO,
+        window_bytes: WINDOW_BYTES,
     };
     let started = Instant::now();
     let out = OutputFile::create(path).expect("the lab can be written");

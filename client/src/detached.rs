@@ -7,10 +7,10 @@ use fractally_transport::LinkError;
 use tracing::debug;
 
 use crate::{
-    follow::{ANSWER_WITHIN, Event, FAREWELL, RenderError, check_layout},
+    follow::{Event, RenderError, check_layout},
     reconnect::Reconnect,
     render::RenderOptions,
-    session::{Broker, Session, SessionError},
+    session::{ANSWER_WITHIN, Broker, Session, SessionError, over},
     status::ask,
 };
 
@@ -78,11 +78,14 @@ pub async fn keep(
 /// Asks over one connection.
 async fn keep_once(options: &RenderOptions, reconnect: &mut Reconnect) -> Result<Accepted, RenderError> {
     let RenderOptions { key, priority, request, .. } = *options;
-    let mut session = Session::open(&options.broker).await?;
-    reconnect.on_welcome();
-    request.validate(&session.welcome.limits)?;
-    session.send(&Message::Keep(Keep { key, priority, request })).await?;
-    let answer = async {
+    let asked = over(&options.broker, ANSWER_WITHIN, async |session| {
+        if !session.is_doubtful() {
+            reconnect.on_welcome();
+        }
+        if let Err(refusal) = request.validate(&session.welcome.limits) {
+            return Ok(Err(refusal));
+        }
+        session.send(&Message::Keep(Keep { key, priority, request })).await?;
         loop {
             match session.next().await? {
                 Message::Accepted(accepted) if accepted.key == key => return Ok(Ok(accepted)),
@@ -90,14 +93,8 @@ async fn keep_once(options: &RenderOptions, reconnect: &mut Reconnect) -> Result
                 other => debug!(message = other.name(), "passed over"),
             }
         }
-    };
-    let answer: Result<Result<_, _>, SessionError> = match tokio::time::timeout(ANSWER_WITHIN, answer).await {
-        Ok(answer) => answer,
-        Err(_) => return Err(session.unanswered().into()),
-    };
-    let answer = answer?;
-    session.bye(FAREWELL).await;
-    let accepted = answer?;
+    });
+    let accepted = asked.await??;
     check_layout(&Layout::of(&request), accepted.strips, accepted.rows_per_strip)?;
     Ok(accepted)
 }
@@ -119,13 +116,7 @@ pub async fn list(broker: &Broker) -> Result<JobList, SessionError> {
 /// # Errors
 /// [`SessionError`] when the broker does not answer; the job may have ended all the same.
 pub async fn cancel(broker: &Broker, job: JobId) -> Result<Cancelled, SessionError> {
-    let mut session = Session::open(broker).await?;
-    let ended = match tokio::time::timeout(ANSWER_WITHIN, end(&mut session, job)).await {
-        Ok(ended) => ended?,
-        Err(_) => return Err(session.unanswered()),
-    };
-    session.bye(FAREWELL).await;
-    Ok(ended)
+    over(broker, ANSWER_WITHIN, async |session| end(session, job).await).await
 }
 
 /// To a CANCEL of a job that it does not know a broker answers nothing, and FAILED does not tell whether the job ended by this CANCEL or

@@ -3,23 +3,32 @@
 //! A client holds no picture: strips arrive in row order and are appended, so any size of image needs the same small memory.
 //!
 //! Read next: `follow.rs` for the life of a job that is followed, `render.rs` and `attach.rs` for how one begins, `detached.rs` for
-//! jobs that nobody waits for, `assemble.rs` for the bytes of a file, `file.rs` for where they go.
+//! jobs that nobody waits for, `assemble.rs` for the bytes of a file, `sink.rs`, `file.rs` and `pipe.rs` for where they go, `session.rs`
+//! for a connection and `sessions.rs` for those that are used again.
 
 mod assemble;
 mod attach;
 mod detached;
 mod file;
 mod follow;
+mod inbox;
+mod owed;
+mod pipe;
 mod reconnect;
 mod render;
 mod session;
+mod sessions;
+mod sink;
 mod status;
 
-pub use assemble::{AssembleError, Assembler};
+pub use assemble::{AssembleError, Assembler, file_len};
 pub use attach::{AttachOptions, attach};
 pub use detached::{Cancelled, Kept, cancel, is_over, keep, list};
 pub use file::OutputFile;
-pub use follow::{Event, RenderError, Rendered};
+pub use follow::{Event, RenderError, Rendered, WINDOW_BYTES};
+pub use pipe::{PipeReader, PipeWriter, pipe};
 pub use render::{RenderOptions, render};
 pub use session::{Broker, SessionError};
+pub use sessions::Sessions;
+pub use sink::Sink;
 pub use status::{status, story};

@@ -1,11 +1,9 @@
 //! Asks a broker about itself.
 
-use std::time::Duration;
-
 use fractally_proto::{DecodeError, JobId, JobQuery, JobReport, JobStory, Message, Status};
 use fractally_transport::LinkError;
 
-use crate::session::{Broker, Session, SessionError};
+use crate::session::{Broker, SessionError, over};
 
 /// The broker, its workers and its jobs, now.
 ///
@@ -38,17 +36,13 @@ pub(crate) async fn ask<T>(
     question: &Message,
     answer_in: impl Fn(&Message) -> Option<Result<T, DecodeError>>,
 ) -> Result<T, SessionError> {
-    let mut session = Session::open(broker).await?;
-    session.send(question).await?;
-    let answer = async {
+    over(broker, broker.connect_timeout, async |session| {
+        session.send(question).await?;
         loop {
             if let Some(answer) = answer_in(&session.next().await?) {
                 return answer.map_err(|error| LinkError::Malformed(error).into());
             }
         }
-    };
-    let silent = || SessionError::Silent { endpoint: broker.endpoint.clone() };
-    let answer = tokio::time::timeout(broker.connect_timeout, answer).await.map_err(|_| silent())?;
-    session.bye(Duration::from_millis(500)).await;
-    answer
+    })
+    .await
 }

@@ -33,6 +33,7 @@ impl ReachArgs {
             account,
             epoch: life::new_epoch(),
             connect_timeout: self.connect_timeout,
+            sessions: None,
         }
     }
 
