@@ -203,6 +203,9 @@ mod tests {
             compute_ns: 1,
             eta_ms: Some(75_000),
             followers: 0,
+            workers: 0,
+            strip_bytes: 0,
+            holders: 1,
         }
     }
 

@@ -114,6 +114,7 @@ async fn on_grid(
         key: life::new_key(),
         request,
         priority: args.priority.into(),
+        request_id: None,
         reconnect_for: args.reconnect_for,
         window_bytes: WINDOW_BYTES,
     };

@@ -61,7 +61,7 @@ fn measure(is_guarded: bool, round_trips: usize, large: usize) -> Measured {
     let measured = runtime().block_on(async {
         let mut link = Link::connect(&endpoint, TIMEOUT).await.expect("the hub listens");
         let mut times = Vec::with_capacity(round_trips);
-        let question = Message::Cancel(Cancel { job: JobId(1) });
+        let question = Message::Cancel(Cancel { job: JobId(1), holder: None });
         for _ in 0..round_trips {
             let started = Instant::now();
             link.send(&question).await.expect("the hub stays");
@@ -109,7 +109,7 @@ async fn echo(is_guarded: bool, listening: mpsc::Sender<Endpoint>, mut stopped: 
         if is_guarded { Hub::bind(&endpoint, GuardConfig::for_workers()).await } else { Hub::bind_unguarded(&endpoint).await };
     let mut hub = bound.expect("a free port");
     listening.send(hub.endpoint().clone()).expect("the bench listens");
-    let reply = Message::Cancel(Cancel { job: JobId(1) });
+    let reply = Message::Cancel(Cancel { job: JobId(1), holder: None });
     let mut turn = Turn::default();
     loop {
         tokio::select! {

@@ -145,6 +145,7 @@ async fn warm(endpoint: &str, request: &Request, path: &Path, run: usize) -> Dur
         key: JobKey((run as u128 + 1).to_le_bytes()),
         request: *request,
         priority: Priority::Interactive,
+        request_id: None,
         reconnect_for: Duration::ZERO,
         window_bytes: WINDOW_BYTES,
     };

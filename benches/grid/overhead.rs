@@ -83,6 +83,7 @@ async fn follow(link: &mut Link, request: Request, key: u128, mut on_strips: imp
         have: 0,
         engine: None,
         window_bytes: 16 << 20,
+        request_id: None,
         request,
     };
     say(link, &Message::Submit(submit)).await;

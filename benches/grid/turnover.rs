@@ -92,7 +92,11 @@ async fn turn_over(grid: &Grid, jobs: u32) -> Vec<Duration> {
         if nth < jobs {
             let began = Instant::now();
             let key = JobKey(u128::from(nth).to_le_bytes());
-            say(&mut link, &Message::Keep(Keep { key, priority: Priority::Normal, request: small(nth) })).await;
+            say(
+                &mut link,
+                &Message::Keep(Keep { key, priority: Priority::Normal, holder: None, request_id: None, request: small(nth) }),
+            )
+            .await;
             match answer(&mut link, &mut turn, |message| matches!(message, Message::Accepted(_) | Message::Refused(_))).await {
                 Message::Refused(refused) => panic!("{}", refused.refusal),
                 _ => waits.push(began.elapsed()),

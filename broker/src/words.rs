@@ -17,7 +17,7 @@ pub(crate) fn of_client(message: Message) -> Result<ClientSays, String> {
         Message::Cancel(cancel) => Ok(ClientSays::Cancel(cancel)),
         Message::Keep(keep) => Ok(ClientSays::Keep(Box::new(keep))),
         Message::Attach(attach) => Ok(ClientSays::Attach(attach)),
-        Message::ListQuery => Ok(ClientSays::ListQuery),
+        Message::ListQuery(query) => Ok(ClientSays::ListQuery(query)),
         Message::StatusQuery => Ok(ClientSays::StatusQuery),
         Message::JobQuery(query) => Ok(ClientSays::JobQuery(query)),
         Message::Error(error) => Err(format!("the client reports an error: {}", error.message)),
@@ -70,7 +70,7 @@ pub(crate) fn of_worker(message: Message, payloads: &mut Payloads) -> Result<Wor
         | Message::Keep(_)
         | Message::Attach(_)
         | Message::Attached(_)
-        | Message::ListQuery
+        | Message::ListQuery(_)
         | Message::ListReport(_)
         | Message::StatusQuery
         | Message::StatusReport(_)

@@ -2,20 +2,42 @@
 
 use std::{future::Future, time::Duration};
 
-use fractally_proto::{Accepted, Cancel, JobId, JobList, JobState, Keep, Layout, ListedJob, Message, limits};
+use fractally_proto::{
+    Accepted, Cancel, ContentId, Holder, JobId, JobKey, JobList, JobState, Keep, Layout, ListQuery, ListedJob, Message, Priority,
+    Request, RequestId, limits,
+};
 use fractally_transport::LinkError;
 use tracing::debug;
 
 use crate::{
     follow::{Event, RenderError, check_layout},
     reconnect::Reconnect,
-    render::RenderOptions,
     session::{ANSWER_WITHIN, Broker, Session, SessionError, over},
     status::ask,
 };
 
 /// How often a broker that has not told the end of a cancelled job is asked for it.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What is to be kept, and for whom.
+#[derive(Clone, Debug)]
+pub struct KeepOptions {
+    /// The broker.
+    pub broker: Broker,
+    /// The idempotency key: the same key is the same job.
+    pub key: JobKey,
+    /// What to draw.
+    pub request: Request,
+    /// Which jobs go first.
+    pub priority: Priority,
+    /// How long a broker that was connected once may stay away.
+    pub reconnect_for: Duration,
+    /// Who wants it, until [`withdraw`](crate::withdraw): then a job that draws it already will do, and leaves the key free. Without one it
+    /// is a job of its own that nobody withdraws.
+    pub holder: Option<Holder>,
+    /// What the job is called in the logs of broker and workers.
+    pub request_id: Option<RequestId>,
+}
 
 /// A detached job that is safe on the broker's disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +73,7 @@ pub enum Cancelled {
 /// [`RenderError`]. After [`RenderError::Stopped`] and [`RenderError::Session`] the job may have been accepted all the same; the same
 /// key finds it.
 pub async fn keep(
-    options: &RenderOptions,
+    options: &KeepOptions,
     mut on_event: impl FnMut(Event),
     stop: impl Future<Output = ()>,
 ) -> Result<Kept, RenderError> {
@@ -76,8 +98,10 @@ pub async fn keep(
 }
 
 /// Asks over one connection.
-async fn keep_once(options: &RenderOptions, reconnect: &mut Reconnect) -> Result<Accepted, RenderError> {
-    let RenderOptions { key, priority, request, .. } = *options;
+async fn keep_once(options: &KeepOptions, reconnect: &mut Reconnect) -> Result<Accepted, RenderError> {
+    let KeepOptions { key, priority, request, .. } = *options;
+    let (holder, request_id) = (options.holder.clone(), options.request_id.clone());
+    let question = Message::Keep(Keep { key, priority, holder, request_id, request });
     let asked = over(&options.broker, ANSWER_WITHIN, async |session| {
         if !session.is_doubtful() {
             reconnect.on_welcome();
@@ -85,7 +109,7 @@ async fn keep_once(options: &RenderOptions, reconnect: &mut Reconnect) -> Result
         if let Err(refusal) = request.validate(&session.welcome.limits) {
             return Ok(Err(refusal));
         }
-        session.send(&Message::Keep(Keep { key, priority, request })).await?;
+        session.send(&question).await?;
         loop {
             match session.next().await? {
                 Message::Accepted(accepted) if accepted.key == key => return Ok(Ok(accepted)),
@@ -104,11 +128,37 @@ async fn keep_once(options: &RenderOptions, reconnect: &mut Reconnect) -> Result
 /// # Errors
 /// [`SessionError`] when the broker does not answer within its connect timeout.
 pub async fn list(broker: &Broker) -> Result<JobList, SessionError> {
-    ask(broker, &Message::ListQuery, |message| match message {
+    ask(broker, &Message::ListQuery(ListQuery::default()), |message| match message {
         Message::ListReport(payload) => Some(JobList::decode(payload)),
         _ => None,
     })
     .await
+}
+
+/// The detached jobs that draw one of these pictures, so many questions as that takes over one connection.
+///
+/// # Errors
+/// [`SessionError`] when the broker does not answer within its connect timeout.
+pub async fn find(broker: &Broker, contents: &[ContentId]) -> Result<Vec<ListedJob>, SessionError> {
+    over(broker, broker.connect_timeout, async |session| {
+        let mut found = Vec::new();
+        for contents in contents.chunks(limits::LIST_CONTENTS_MAX) {
+            found.append(&mut jobs(session, Some(contents.to_vec())).await?);
+        }
+        Ok(found)
+    })
+    .await
+}
+
+/// Asks for the list over a session to which no other list is owed.
+async fn jobs(session: &mut Session, contents: Option<Vec<ContentId>>) -> Result<Vec<ListedJob>, SessionError> {
+    session.send(&Message::ListQuery(ListQuery { contents })).await?;
+    loop {
+        match session.next().await? {
+            Message::ListReport(payload) => return Ok(JobList::decode(&payload).map_err(LinkError::Malformed)?.jobs),
+            other => debug!(message = other.name(), "passed over"),
+        }
+    }
 }
 
 /// Ends a detached job, of whichever client. Returns when the end is on the broker's disk.
@@ -123,18 +173,18 @@ pub async fn cancel(broker: &Broker, job: JobId) -> Result<Cancelled, SessionErr
 /// before it. So the list is asked before it and after it.
 async fn end(session: &mut Session, job: JobId) -> Result<Cancelled, SessionError> {
     let (mut is_asked, mut has_ended) = (false, false);
-    session.send(&Message::ListQuery).await?;
+    session.send(&Message::ListQuery(ListQuery::default())).await?;
     loop {
         let Ok(message) = tokio::time::timeout(LOOK_AGAIN, session.next()).await else {
             if is_asked {
-                session.send(&Message::ListQuery).await?;
+                session.send(&Message::ListQuery(ListQuery::default())).await?;
             }
             continue;
         };
         match message? {
             Message::Failed(failed) if failed.job == job && is_asked => {
                 has_ended = true;
-                session.send(&Message::ListQuery).await?;
+                session.send(&Message::ListQuery(ListQuery::default())).await?;
             }
             Message::ListReport(payload) => {
                 let jobs = JobList::decode(&payload).map_err(LinkError::Malformed)?.jobs;
@@ -148,7 +198,7 @@ async fn end(session: &mut Session, job: JobId) -> Result<Cancelled, SessionErro
                     None if jobs.len() < limits::LIST_JOBS_MAX => return Ok(Cancelled::Unknown),
                     Some(_) | None if is_asked => {}
                     Some(_) | None => {
-                        session.send(&Message::Cancel(Cancel { job })).await?;
+                        session.send(&Message::Cancel(Cancel { job, holder: None })).await?;
                         is_asked = true;
                     }
                 }

@@ -409,7 +409,7 @@ impl<W: Sink, S: Source<W>, F: FnMut(Event)> Follower<S, W, F> {
 
 /// Tells the broker that nobody waits for the job any more, and waits for its end.
 async fn cancel(session: &mut Session, job: JobId) -> Result<(), SessionError> {
-    session.send(&Message::Cancel(Cancel { job })).await?;
+    session.send(&Message::Cancel(Cancel { job, holder: None })).await?;
     loop {
         match session.next().await? {
             Message::Failed(failed) if failed.job == job => return Ok(()),

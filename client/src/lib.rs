@@ -20,10 +20,11 @@ mod session;
 mod sessions;
 mod sink;
 mod status;
+mod withdraw;
 
 pub use assemble::{AssembleError, Assembler, file_len};
 pub use attach::{AttachOptions, attach};
-pub use detached::{Cancelled, Kept, cancel, is_over, keep, list};
+pub use detached::{Cancelled, KeepOptions, Kept, cancel, find, is_over, keep, list};
 pub use file::OutputFile;
 pub use follow::{Event, RenderError, Rendered, WINDOW_BYTES};
 pub use pipe::{PipeReader, PipeWriter, pipe};
@@ -32,3 +33,4 @@ pub use session::{Broker, SessionError};
 pub use sessions::Sessions;
 pub use sink::Sink;
 pub use status::{status, story};
+pub use withdraw::{Withdrawn, withdraw};

@@ -23,6 +23,11 @@ impl Owed {
         !self.is_over && self.reports == 0 && self.keys.is_empty() && self.jobs.is_empty()
     }
 
+    /// The broker does not owe the end of a job any more, as something else that it said tells.
+    pub(crate) fn settle(&mut self, job: JobId) {
+        self.jobs.retain(|&owed| owed != job);
+    }
+
     /// Something is said to the broker.
     pub(crate) fn on_said(&mut self, message: &Message) {
         match message {
@@ -30,7 +35,7 @@ impl Owed {
             Message::Keep(keep) => self.keys.push((keep.key, false)),
             Message::Attach(attach) => self.owe(attach.job),
             Message::Cancel(cancel) => self.owe(cancel.job),
-            Message::StatusQuery | Message::JobQuery(_) | Message::ListQuery => self.reports += 1,
+            Message::StatusQuery | Message::JobQuery(_) | Message::ListQuery(_) => self.reports += 1,
             Message::Bye(_) | Message::Error(_) => self.is_over = true,
             other => debug_assert!(
                 matches!(other, Message::Hello(_) | Message::Heartbeat(_) | Message::Ack(_)),
@@ -51,8 +56,8 @@ impl Owed {
             Message::Refused(refused) => {
                 self.answer(refused.key);
             }
-            Message::Done(done) => self.jobs.retain(|&job| job != done.job),
-            Message::Failed(failed) => self.jobs.retain(|&job| job != failed.job),
+            Message::Done(done) => self.settle(done.job),
+            Message::Failed(failed) => self.settle(failed.job),
             Message::StatusReport(_) | Message::JobReport(_) | Message::ListReport(_) => {
                 self.reports = self.reports.saturating_sub(1);
             }
@@ -78,7 +83,7 @@ impl Owed {
 #[cfg(test)]
 mod tests {
     use fractally_proto::{
-        Accepted, Attach, Bye, Cancel, Done, Failed, Keep, Priority, Refusal, RefusalCode, Refused, Request, Submit,
+        Accepted, Attach, Bye, Cancel, Done, Failed, Keep, ListQuery, Priority, Refusal, RefusalCode, Refused, Request, Submit,
     };
 
     use super::*;
@@ -88,11 +93,12 @@ mod tests {
 
     fn submit() -> Message {
         let (priority, request) = (Priority::Normal, Request::default());
-        Message::Submit(Submit { key: KEY, priority, have: 0, engine: None, window_bytes: 1, request })
+        Message::Submit(Submit { key: KEY, priority, have: 0, engine: None, window_bytes: 1, request_id: None, request })
     }
 
     fn keep() -> Message {
-        Message::Keep(Keep { key: KEY, priority: Priority::Normal, request: Request::default() })
+        let (priority, request) = (Priority::Normal, Request::default());
+        Message::Keep(Keep { key: KEY, priority, holder: None, request_id: None, request })
     }
 
     fn accepted() -> Message {
@@ -138,14 +144,15 @@ mod tests {
 
     #[test]
     fn a_cancel_that_crosses_the_end_is_answered_by_it() {
-        let cancel = Message::Cancel(Cancel { job: JOB });
+        let cancel = Message::Cancel(Cancel { job: JOB, holder: None });
         assert_eq!(after(&[submit(), cancel], &[accepted(), done()]), [false, true]);
     }
 
     #[test]
     fn every_question_has_its_report() {
+        let query = || Message::ListQuery(ListQuery::default());
         let report = || Message::ListReport(bytes::Bytes::new());
-        assert_eq!(after(&[Message::ListQuery, Message::ListQuery], &[report(), report()]), [false, true]);
+        assert_eq!(after(&[query(), query()], &[report(), report()]), [false, true]);
     }
 
     #[test]

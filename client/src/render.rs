@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use fractally_proto::{JobKey, Layout, Limits, Message, Priority, Request, Submit};
+use fractally_proto::{JobKey, Layout, Limits, Message, Priority, Request, RequestId, Submit};
 
 use crate::{
     assemble::{AssembleError, Assembler},
@@ -22,6 +22,8 @@ pub struct RenderOptions {
     pub request: Request,
     /// Which jobs go first.
     pub priority: Priority,
+    /// What the job is called in the logs of broker and workers.
+    pub request_id: Option<RequestId>,
     /// How long a broker that was connected once may stay away.
     pub reconnect_for: Duration,
     /// Bytes of strips that the broker may send ahead of what `out` has taken: [`WINDOW_BYTES`](crate::WINDOW_BYTES), or less where many
@@ -61,7 +63,15 @@ impl<W: Sink> Source<W> for Submission<'_> {
 
     fn question(&self, Held { have, engine, window_bytes }: Held) -> Message {
         let RenderOptions { key, priority, request, .. } = *self.options;
-        Message::Submit(Submit { key, priority, have, engine, window_bytes, request })
+        Message::Submit(Submit {
+            key,
+            priority,
+            have,
+            engine,
+            window_bytes,
+            request_id: self.options.request_id.clone(),
+            request,
+        })
     }
 
     fn answer(&mut self, message: &Message, file: &mut Option<Assembler<W>>) -> Result<Option<Begun>, RenderError> {

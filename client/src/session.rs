@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fractally_proto::{Epoch, Hello, Message, Welcome};
+use fractally_proto::{Epoch, Hello, JobId, Message, Welcome};
 use fractally_transport::{ConnectError, Endpoint, Link, LinkError};
 use thiserror::Error;
 use tokio::time::{MissedTickBehavior, interval};
@@ -166,6 +166,11 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// The broker has told that it has nothing to say of a job any more, though neither by DONE nor by FAILED.
+    pub(crate) fn settle(&mut self, job: JobId) {
+        self.owed.settle(job);
     }
 
     /// How long one side may be silent.

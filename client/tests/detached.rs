@@ -12,8 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use fractally_client::{
-    AttachOptions, Broker, Cancelled, Event, OutputFile, RenderError, RenderOptions, Rendered, Sink, WINDOW_BYTES, attach,
-    cancel, keep, list, render,
+    AttachOptions, Broker, Cancelled, Event, KeepOptions, OutputFile, RenderError, RenderOptions, Rendered, Sink, WINDOW_BYTES,
+    attach, cancel, keep, list, render,
 };
 use fractally_proto::{
     Accepted, Attached, ByeOk, Done, Encoding, Epoch, Failed, JobId, JobKey, JobList, JobState, Layout, Limits, ListedJob,
@@ -105,7 +105,7 @@ impl Puppet {
     }
 
     async fn answer_list(&mut self, jobs: Vec<ListedJob>) -> Peer {
-        let (peer, ()) = self.expect(|message| matches!(message, Message::ListQuery).then_some(())).await;
+        let (peer, ()) = self.expect(|message| matches!(message, Message::ListQuery(_)).then_some(())).await;
         self.say(peer, Message::ListReport(JobList { jobs, damaged: vec![] }.encode()));
         peer
     }
@@ -157,9 +157,15 @@ fn options(broker: Broker) -> RenderOptions {
         key: KEY,
         request: picture(),
         priority: Priority::Batch,
+        request_id: None,
         reconnect_for: PATIENCE,
         window_bytes: WINDOW_BYTES,
     }
+}
+
+fn keep_options(broker: Broker) -> KeepOptions {
+    let RenderOptions { broker, key, request, priority, reconnect_for, .. } = options(broker);
+    KeepOptions { broker, key, request, priority, reconnect_for, holder: None, request_id: None }
 }
 
 fn attach_options(broker: Broker) -> AttachOptions {
@@ -184,6 +190,9 @@ fn listed(state: JobState) -> ListedJob {
         compute_ns: 0,
         eta_ms: None,
         followers: 0,
+        workers: 0,
+        strip_bytes: 0,
+        holders: 1,
     }
 }
 
@@ -252,7 +261,7 @@ async fn keep_says_the_same_again_over_a_new_connection() {
 #[tokio::test]
 async fn keep_tells_a_refusal_with_its_field() {
     let (mut puppet, broker) = Puppet::start().await;
-    let options = options(broker);
+    let options = keep_options(broker);
     let script = async {
         let (peer, ()) = puppet.expect(|message| matches!(message, Message::Keep(_)).then_some(())).await;
         let refusal = Refusal::new(RefusalCode::Invalid, "journal", "this broker keeps none");
@@ -267,7 +276,7 @@ async fn keep_tells_a_refusal_with_its_field() {
 async fn a_broker_that_nobody_ever_met_is_not_waited_for() {
     let (puppet, broker) = Puppet::start().await;
     drop(puppet);
-    let options = options(Broker { connect_timeout: Duration::from_millis(200), ..broker });
+    let options = keep_options(Broker { connect_timeout: Duration::from_millis(200), ..broker });
     let kept = timeout(PATIENCE, keep(&options, |_| {}, pending())).await.unwrap();
     assert!(matches!(kept, Err(RenderError::Session(_))));
 }

@@ -124,7 +124,7 @@ commands! {
     0x21 = StatusReport: payload,
     0x22 = JobQuery: header,
     0x23 = JobReport: payload,
-    0x24 = ListQuery: neither,
+    0x24 = ListQuery: header,
     0x25 = ListReport: payload,
     0x30 = Lease: header,
     0x31 = Tile: both,

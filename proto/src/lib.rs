@@ -13,6 +13,7 @@ mod ids;
 pub mod limits;
 mod message;
 mod msgpack;
+mod names;
 mod refusal;
 mod request;
 mod status;
@@ -24,9 +25,10 @@ pub use ids::{AttemptId, Epoch, JobId, JobKey};
 pub use limits::Limits;
 pub use message::{
     Accepted, Ack, Attach, Attached, BandFailed, BandFailure, BandProgress, Bye, ByeOk, Cancel, Credit, Done, Encoding,
-    ErrorCode, ErrorReport, Failed, Grid, Heartbeat, Hello, JobQuery, Keep, Lease, LeaseKind, Message, MirrorBand, Priority,
-    Progress, Refused, RowSample, Samples, StripMeta, Strips, Submit, Tile, Welcome, Withdraw, WorkerHello,
+    ErrorCode, ErrorReport, Failed, Grid, Heartbeat, Hello, JobQuery, Keep, Lease, LeaseKind, ListQuery, Message, MirrorBand,
+    Priority, Progress, Refused, RowSample, Samples, StripMeta, Strips, Submit, Tile, Welcome, Withdraw, WorkerHello,
 };
+pub use names::{ContentId, Holder, NameError, RequestId};
 pub use refusal::{Refusal, RefusalCode};
 pub use request::{Colour, Request, Size, Window};
 pub use status::{

@@ -25,6 +25,14 @@ pub const WORKER_THREADS_MAX: u32 = 128;
 pub const TEXT_BYTES_MAX: usize = 256;
 /// Jobs in a list, the latest: with texts and requests at their longest they fit a payload.
 pub const LIST_JOBS_MAX: usize = 4096;
+/// Contents that one LIST_QUERY names: they fit a header.
+pub const LIST_CONTENTS_MAX: usize = 128;
+/// Bytes of the name of somebody who wants a detached job.
+pub const HOLDER_BYTES_MAX: usize = 64;
+/// Holders that a detached job knows by name: with one more it is held for good.
+pub const HOLDERS_MAX: usize = 256;
+/// Bytes of a request id.
+pub const REQUEST_ID_BYTES_MAX: usize = 64;
 /// Pixels that a probe samples at the most.
 pub const PROBE_PIXELS_MAX: u32 = 65_536;
 /// Width and height of the virtual image that a request may name, in pixels.

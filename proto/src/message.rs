@@ -3,9 +3,9 @@
 use std::ops::Not;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use crate::{AttemptId, Band, Epoch, JobId, JobKey, Limits, Refusal, Request, limits};
+use crate::{AttemptId, Band, ContentId, Epoch, Holder, JobId, JobKey, Limits, Refusal, Request, RequestId, limits};
 
 /// What the strips of a picture hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -167,6 +167,9 @@ pub struct Submit {
     pub engine: Option<String>,
     /// Bytes of strips that the client takes without having acknowledged them; at least one maximal strip.
     pub window_bytes: u64,
+    /// What the job is called in logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<RequestId>,
     /// What to draw.
     pub request: Request,
 }
@@ -286,10 +289,13 @@ pub struct Failed {
 }
 
 /// CANCEL: the client no longer wants the job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cancel {
     /// The job.
     pub job: JobId,
+    /// This one wants the detached job no longer; it ends if nobody else does. Absent: it ends, whoever wants it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
 }
 
 /// KEEP: a client asks for a picture that is rendered and kept whether or not anybody is there to take it: a detached job.
@@ -300,6 +306,12 @@ pub struct Keep {
     /// Which jobs go first.
     #[serde(default)]
     pub priority: Priority,
+    /// Who wants it, for as long as they do: then a job that draws it already will do. Absent: a job of its own that nobody withdraws.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
+    /// What the job is called in logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<RequestId>,
     /// What to draw.
     pub request: Request,
 }
@@ -401,6 +413,9 @@ pub struct Lease {
     /// Leased with it, on the same credit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<MirrorBand>,
+    /// What the job is called in logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<RequestId>,
     /// The picture.
     pub request: Request,
 }
@@ -491,6 +506,23 @@ pub struct JobQuery {
     pub job: JobId,
 }
 
+/// LIST_QUERY: a client asks which detached jobs there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListQuery {
+    /// Only those that draw one of these: from 1 to [`limits::LIST_CONTENTS_MAX`]. Absent: all, and those that are damaged.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some_contents")]
+    pub contents: Option<Vec<ContentId>>,
+}
+
+fn some_contents<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Vec<ContentId>>, D::Error> {
+    let contents = Option::<Vec<ContentId>>::deserialize(source)?;
+    let len = contents.as_ref().map_or(1, Vec::len);
+    if (1..=limits::LIST_CONTENTS_MAX).contains(&len) {
+        return Ok(contents);
+    }
+    Err(D::Error::custom(format_args!("{len} contents; give from 1 to {}", limits::LIST_CONTENTS_MAX)))
+}
+
 /// Everything that can be said, payloads included.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
@@ -539,7 +571,7 @@ pub enum Message {
     /// Broker: a MessagePack [`JobReport`](crate::JobReport).
     JobReport(Bytes),
     /// Client: which detached jobs are there?
-    ListQuery,
+    ListQuery(ListQuery),
     /// Broker: a MessagePack [`JobList`](crate::JobList).
     ListReport(Bytes),
     /// Broker: work for a worker.

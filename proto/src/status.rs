@@ -170,6 +170,15 @@ pub struct ListedJob {
     pub eta_ms: Option<u64>,
     /// Clients that follow it.
     pub followers: u32,
+    /// Workers that hold bands of it; of a job that is over, those that delivered any to it in the life of the broker that ended it.
+    #[serde(default)]
+    pub workers: u32,
+    /// Encoded bytes of all strips on disk in sum, and of nothing else: with `rows_done` they tell the size of a file made of them.
+    #[serde(default)]
+    pub strip_bytes: u64,
+    /// Those who want it, one more where it is held for good; 0 where only those who follow it keep it.
+    #[serde(default)]
+    pub holders: u32,
 }
 
 /// Where a detached job is in its life.

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use fractally_proto::{
     Accepted, Ack, Attach, Attached, AttemptId, BandFailed, BandFailure, BandProgress, BrokerStatus, Bye, ByeOk, Cancel, Colour,
     ColourMap, Credit, DecodeError, Done, Encoding, Epoch, ErrorCode, ErrorReport, Failed, Grid, Heartbeat, Hello, JobId, JobKey,
-    JobList, JobQuery, JobReport, JobState, JobStory, Keep, Lease, LeaseKind, Limits, ListedJob, Message, MirrorBand, Priority,
-    Progress, Refusal, RefusalCode, Refused, Request, RowSample, Samples, Size, Status, StripMeta, Strips, Submit, Tile, TryEnd,
-    TryStory, Welcome, Window, Withdraw, WorkerHello, limits,
+    JobList, JobQuery, JobReport, JobState, JobStory, Keep, Lease, LeaseKind, Limits, ListQuery, ListedJob, Message, MirrorBand,
+    Priority, Progress, Refusal, RefusalCode, Refused, Request, RowSample, Samples, Size, Status, StripMeta, Strips, Submit,
+    Tile, TryEnd, TryStory, Welcome, Window, Withdraw, WorkerHello, limits,
 };
 
 const SPEC: &str = include_str!("../SPEC.md");
@@ -90,6 +90,9 @@ fn listed(job: JobId) -> ListedJob {
         compute_ns: 900,
         eta_ms: None,
         followers: 0,
+        workers: 1,
+        strip_bytes: 24,
+        holders: 1,
     }
 }
 
@@ -127,6 +130,7 @@ fn examples() -> Vec<Message> {
             have: 0,
             engine: None,
             window_bytes: 16_777_216,
+            request_id: None,
             request: request(),
         }),
         Message::Accepted(Accepted { key, job, strips: 1, rows_per_strip: 2, cached: false }),
@@ -145,15 +149,21 @@ fn examples() -> Vec<Message> {
             workers: 1,
         }),
         Message::Failed(Failed { job, reason: "cancelled".into() }),
-        Message::Cancel(Cancel { job }),
-        Message::Keep(Keep { key, priority: Priority::Normal, request: request() }),
+        Message::Cancel(Cancel { job, holder: Some("caller 7".parse().unwrap()) }),
+        Message::Keep(Keep {
+            key,
+            priority: Priority::Normal,
+            holder: Some("caller 7".parse().unwrap()),
+            request_id: Some("req-42".parse().unwrap()),
+            request: request(),
+        }),
         Message::Attach(Attach { job, have: 0, engine: None, window_bytes: 16_777_216 }),
         Message::Attached(Attached { job, strips: 1, rows_per_strip: 2, rows: 0, request: request() }),
         Message::StatusQuery,
         Message::StatusReport(status().encode()),
         Message::JobQuery(JobQuery { job }),
         Message::JobReport(JobReport { story: Some(story(job, attempt)) }.encode()),
-        Message::ListQuery,
+        Message::ListQuery(ListQuery { contents: Some(vec![request().content()]) }),
         Message::ListReport(JobList { jobs: vec![listed(job)], damaged: vec![] }.encode()),
         Message::Lease(Lease {
             job,
@@ -162,6 +172,7 @@ fn examples() -> Vec<Message> {
             lease_ms: 10_000,
             kind: LeaseKind::Band { first: 0, strips: 1 },
             mirror: Some(MirrorBand { attempt: AttemptId(attempt.0 + 1), first: 1, strips: 1 }),
+            request_id: Some("req-42".parse().unwrap()),
             request: request(),
         }),
         Message::Tile(
@@ -239,6 +250,52 @@ fn the_probe_is_the_other_kind_of_lease() {
 }
 
 #[test]
+fn a_query_for_too_many_contents_or_for_none_is_malformed() {
+    let query = |len| Message::ListQuery(ListQuery { contents: Some(vec![request().content(); len]) });
+    for len in [1, limits::LIST_CONTENTS_MAX] {
+        assert_eq!(Message::decode(&query(len).encode()), Ok(query(len)));
+    }
+    for len in [0, limits::LIST_CONTENTS_MAX + 1] {
+        assert!(matches!(Message::decode(&query(len).encode()), Err(DecodeError::Field(_))), "{len}");
+    }
+    let frames = [&b"FRLY\x01"[..], b"\x24", b"\x80"].map(Bytes::from_static);
+    assert_eq!(Message::decode(&frames), Ok(Message::ListQuery(ListQuery::default())), "as it was before");
+}
+
+#[test]
+fn a_name_that_breaks_its_bounds_is_malformed() {
+    let frames = |header: &'static [u8]| [&b"FRLY\x01"[..], b"\x18", header].map(Bytes::from_static);
+    let cancel = Message::Cancel(Cancel { job: JobId(1), holder: Some("me".parse().unwrap()) });
+    assert_eq!(Message::decode(&frames(b"\x82\xa3job\x01\xa6holder\xa2me")), Ok(cancel));
+    assert!(matches!(Message::decode(&frames(b"\x82\xa3job\x01\xa6holder\xa0")), Err(DecodeError::Field(_))));
+    for message in examples() {
+        let mut frames = message.encode();
+        let header = frames[2].to_vec();
+        let Some(at) = header.windows(6).position(|bytes| bytes == b"req-42") else { continue };
+        let mut forged = header;
+        forged[at + 3] = b'\n';
+        frames[2] = forged.into();
+        assert!(matches!(Message::decode(&frames), Err(DecodeError::Field(_))), "{}", message.name());
+    }
+}
+
+/// A list of a broker that knows nothing of these yet.
+#[test]
+fn a_list_without_the_later_fields_is_read() {
+    let later = [&b"\xa7workers\x01"[..], b"\xabstrip_bytes\x18", b"\xa7holders\x01"].concat();
+    let list = JobList { jobs: vec![listed(JobId(1))], damaged: vec![] };
+    let mut old = list.encode().to_vec();
+    let at = old.windows(later.len()).position(|bytes| bytes == later).expect("they come last");
+    old.truncate(at);
+    let map = 1 + b"\xa4jobs".len() + 1;
+    // A map of more than 15 fields has its length in two bytes.
+    assert_eq!(old[map..map + 3], [0xde, 0, 18]);
+    old[map + 2] -= 3;
+    let read = JobList::decode(&old).unwrap();
+    assert_eq!(read.jobs, [ListedJob { workers: 0, strip_bytes: 0, holders: 0, ..listed(JobId(1)) }]);
+}
+
+#[test]
 fn a_status_survives_its_payload() {
     assert_eq!(Status::decode(&status().encode()).unwrap(), status());
 }
@@ -253,6 +310,9 @@ fn the_numbers_in_the_text_are_those_of_the_code() {
         limits::WORKER_CREDIT_MAX.into(),
         limits::WORKER_THREADS_MAX.into(),
         limits::PROBE_PIXELS_MAX.into(),
+        limits::LIST_CONTENTS_MAX as u64,
+        limits::HOLDERS_MAX as u64,
+        limits::HOLDER_BYTES_MAX as u64,
         limits::WINDOW_MESSAGES,
         limits::WINDOW_BYTES,
         limits::ACK_EVERY_MESSAGES,
@@ -266,6 +326,8 @@ fn the_numbers_in_the_text_are_those_of_the_code() {
         let grouped = grouped.collect::<Vec<_>>().join(",");
         assert!(SPEC.contains(&grouped), "SPEC.md does not mention {grouped}");
     }
+    let content = request().content();
+    assert!(SPEC.contains(&format!("`{content}`")), "SPEC.md does not mention the content id {content}");
     for map in ColourMap::ALL {
         assert!(SPEC.contains(&format!("`{map}`")), "SPEC.md does not mention the colour map {map}");
     }

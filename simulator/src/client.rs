@@ -63,6 +63,7 @@ impl World<'_> {
             have: 0,
             engine: None,
             window_bytes: WINDOW_BYTES.max(work.layout.strip_len_max()),
+            request_id: None,
             request: work.request,
         };
         let link_free_at = self.client.link_free_at;

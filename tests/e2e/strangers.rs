@@ -317,7 +317,7 @@ fn an_answer_about_a_job_of_somebody_else_is_passed_over() {
     block_on(async {
         let mut thief = Puppet::client(&broker.clients).await;
         thief.say(&Message::Ack(Ack { job, have: 3 })).await;
-        thief.say(&Message::Cancel(fractally_proto::Cancel { job })).await;
+        thief.say(&Message::Cancel(fractally_proto::Cancel { job, holder: None })).await;
         thief.say(&Message::StatusQuery).await;
         while !matches!(thief.hear().await.unwrap(), Message::StatusReport(_)) {}
     });

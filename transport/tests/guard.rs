@@ -29,7 +29,7 @@ async fn bind(change: impl FnOnce(&mut GuardConfig)) -> Hub {
 }
 
 fn cancel(job: u64) -> Message {
-    Message::Cancel(Cancel { job: JobId(job) })
+    Message::Cancel(Cancel { job: JobId(job), holder: None })
 }
 
 /// A peer in plain bytes.

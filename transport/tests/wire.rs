@@ -24,7 +24,7 @@ async fn link(endpoint: &Endpoint) -> Link {
 }
 
 fn cancel(job: u64) -> Message {
-    Message::Cancel(Cancel { job: JobId(job) })
+    Message::Cancel(Cancel { job: JobId(job), holder: None })
 }
 
 async fn next(hub: &mut Hub) -> HubEvent {

@@ -243,7 +243,16 @@ mod tests {
         let (c, center) = ([-0.390_540_870_218_399, -0.586_787_907_346_969], [-0.368_684_439, -0.337_745_147]);
         let request = Request { c, center, width: 0.2, size, window: Window::whole(size), iterations, ..Request::default() };
         let kind = LeaseKind::Band { first: 0, strips: 1 };
-        Lease { job: JobId(1), attempt: AttemptId(attempt), priority, lease_ms: 1000, kind, mirror: None, request }
+        Lease {
+            job: JobId(1),
+            attempt: AttemptId(attempt),
+            priority,
+            lease_ms: 1000,
+            kind,
+            mirror: None,
+            request_id: None,
+            request,
+        }
     }
 
     fn pool(threads: u32) -> io::Result<(Pool, mpsc::UnboundedReceiver<Outcome>)> {

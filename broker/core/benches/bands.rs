@@ -63,7 +63,7 @@ impl Bench {
             let (center, encoding) = ([0.1, 0.0], Encoding::Counts);
             let request = Request { center, size, window, encoding, iterations: 1_000_000, ..Request::default() };
             let (key, priority) = (JobKey([job; 16]), fractally_proto::Priority::Batch);
-            let submit = Submit { key, priority, have: 0, engine: None, window_bytes: 16 << 20, request };
+            let submit = Submit { key, priority, have: 0, engine: None, window_bytes: 16 << 20, request_id: None, request };
             bench.to_broker.push_back(Answer::Client(ClientId(1), ClientSays::Submit(Box::new(submit))));
         }
         bench

@@ -42,7 +42,7 @@ impl Core {
             | ClientSays::Cancel(_)
             | ClientSays::Keep(_)
             | ClientSays::Attach(_)
-            | ClientSays::ListQuery
+            | ClientSays::ListQuery(_)
             | ClientSays::StatusQuery
             | ClientSays::JobQuery(_)
             | ClientSays::Bye => Err((ErrorCode::Unexpected, "say HELLO first".to_owned())),
@@ -124,7 +124,7 @@ impl Core {
     }
 
     /// A CANCEL for a job that is over, or another's, changes nothing, as an ACK.
-    pub(crate) fn on_cancel(&mut self, now: Duration, from: ClientId, cancel: Cancel, out: &mut Vec<Effect>) {
+    pub(crate) fn on_cancel(&mut self, now: Duration, from: ClientId, cancel: &Cancel, out: &mut Vec<Effect>) {
         if self.kept.jobs.contains_key(&cancel.job) {
             self.cancel_kept(now, from, cancel.job, out);
         } else if self.jobs.get(&cancel.job).is_some_and(|job| job.client() == Some(from)) {

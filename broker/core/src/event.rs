@@ -3,7 +3,7 @@
 use std::fmt;
 
 use fractally_proto::{
-    Ack, Attach, BandFailed, BandProgress, Cancel, Credit, Hello, JobQuery, Keep, RowSample, Samples, Submit, Tile,
+    Ack, Attach, BandFailed, BandProgress, Cancel, Credit, Hello, JobQuery, Keep, ListQuery, RowSample, Samples, Submit, Tile,
 };
 
 macro_rules! ids {
@@ -47,7 +47,7 @@ pub enum ClientSays {
     /// The strips of such a job please.
     Attach(Attach),
     /// Which such jobs are there?
-    ListQuery,
+    ListQuery(ListQuery),
     /// Tell about yourself.
     StatusQuery,
     /// Tell what happened to a job.

@@ -252,6 +252,13 @@ impl Job {
         matches!(self.owner, Owner::Kept(_))
     }
 
+    /// Workers that hold bands of it.
+    pub(crate) fn workers(&self) -> u32 {
+        let holders = self.leased.values().flat_map(|leased| &leased.holders);
+        let workers: BTreeSet<WorkerId> = holders.map(|holder| holder.worker).collect();
+        u32::try_from(workers.len()).unwrap_or(u32::MAX)
+    }
+
     /// The client to whom the strips go.
     pub(crate) fn client(&self) -> Option<ClientId> {
         match self.owner {

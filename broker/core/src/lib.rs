@@ -148,10 +148,10 @@ impl Core {
             ClientSays::Heartbeat => {}
             ClientSays::Submit(submit) => self.on_submit(now, client, &submit, out),
             ClientSays::Ack(ack) => self.on_ack(now, client, ack, out),
-            ClientSays::Cancel(cancel) => self.on_cancel(now, client, cancel, out),
+            ClientSays::Cancel(cancel) => self.on_cancel(now, client, &cancel, out),
             ClientSays::Keep(keep) => self.on_keep(now, client, &keep, out),
             ClientSays::Attach(attach) => self.on_attach(now, client, &attach, out),
-            ClientSays::ListQuery => self.on_list_query(now, client, out),
+            ClientSays::ListQuery(query) => self.on_list_query(now, client, &query, out),
             ClientSays::StatusQuery => {
                 let report = Message::StatusReport(self.report(now).encode());
                 out.push(Effect::ToClient(client, report));

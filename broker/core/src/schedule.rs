@@ -198,7 +198,7 @@ impl Core {
             worker.leases.insert(mirror.attempt, Held { what: What::Band(mirror.band()), mirror_of: Some(attempt), ..held });
         }
         let lease_ms = u32::try_from(self.config.lease.as_millis()).unwrap_or(u32::MAX);
-        let lease = Lease { job: id, attempt, priority: class, lease_ms, kind, mirror, request: job.request };
+        let lease = Lease { job: id, attempt, priority: class, lease_ms, kind, mirror, request_id: None, request: job.request };
         out.push(Effect::ToWorker(to, Message::Lease(lease)));
         worker.mark_begun(now);
         self.way.note(to, worker, attempt);

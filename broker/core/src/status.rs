@@ -1,6 +1,6 @@
 //! What is told: PROGRESS to a job's client, and the whole state to whoever asks.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use fractally_proto::{BrokerStatus, JobId, JobStatus, Message, Progress, Status, WorkerStatus};
 
@@ -47,13 +47,11 @@ impl Core {
     }
 
     fn progress(&self, id: JobId, job: &Job) -> Progress {
-        let workers: BTreeSet<WorkerId> =
-            job.leased.values().flat_map(|leased| &leased.holders).map(|holder| holder.worker).collect();
         let crew = self.crew_of(job);
         Progress {
             job: id,
             rows: job.rows_rendered,
-            workers: u32::try_from(workers.len()).unwrap_or(u32::MAX),
+            workers: job.workers(),
             workers_all: crew.workers,
             eta_ms: eta_ms(job, crew),
         }

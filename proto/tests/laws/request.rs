@@ -48,7 +48,7 @@ fn check_refusal(refusal: &Refusal) {
 
 fn check_words(request: Request) {
     let (key, priority) = (JobKey([7; 16]), Priority::Batch);
-    let message = Message::Submit(Submit { key, priority, have: 0, engine: None, window_bytes: 1, request });
+    let message = Message::Submit(Submit { key, priority, have: 0, engine: None, window_bytes: 1, request_id: None, request });
     assert_eq!(Message::decode(&message.encode()), Ok(message));
 }
 

@@ -105,5 +105,5 @@ pub fn puppet_worker(name: &str, engine: &str, credit: u32) -> WorkerHello {
 
 /// A SUBMIT of a new picture.
 pub fn puppet_submit(key: u128, request: Request, priority: Priority) -> Submit {
-    Submit { key: JobKey(key.to_le_bytes()), priority, have: 0, engine: None, window_bytes: 16 << 20, request }
+    Submit { key: JobKey(key.to_le_bytes()), priority, have: 0, engine: None, window_bytes: 16 << 20, request_id: None, request }
 }

@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-use fractally_proto::{DamagedJob, JobId, JobList, JobState, JournalStatus, ListedJob, Message, limits};
+use fractally_proto::{DamagedJob, JobId, JobList, JobState, JournalStatus, ListQuery, ListedJob, Message, limits};
 
 use super::{Kept, KeptEnding, Phase};
 use crate::{ClientId, Core, Effect, KeptTotals, job::Job, millis};
 
 impl Core {
-    pub(crate) fn on_list_query(&mut self, now: Duration, from: ClientId, out: &mut Vec<Effect>) {
-        let mut jobs: Vec<_> = self.kept.jobs.iter().filter(|(_, kept)| !matches!(kept.phase, Phase::Arriving(_))).collect();
+    pub(crate) fn on_list_query(&mut self, now: Duration, from: ClientId, query: &ListQuery, out: &mut Vec<Effect>) {
+        let is_asked = |kept: &Kept| query.contents.as_ref().is_none_or(|contents| contents.contains(&kept.request.content()));
+        let jobs = self.kept.jobs.iter().filter(|(_, kept)| !matches!(kept.phase, Phase::Arriving(_)) && is_asked(kept));
+        let mut jobs: Vec<_> = jobs.collect();
         jobs.sort_by_key(|(id, kept)| std::cmp::Reverse((kept.accepted_unix_ms, **id)));
         let jobs = jobs.into_iter().take(limits::LIST_JOBS_MAX).map(|(&id, kept)| self.listed(now, id, kept)).collect();
         let damaged = self.kept.damaged.iter().map(|(&job, why)| DamagedJob { job, why: shortened(why) });
-        let damaged = damaged.take(limits::LIST_JOBS_MAX).collect();
+        let damaged = damaged.take(if query.contents.is_none() { limits::LIST_JOBS_MAX } else { 0 }).collect();
         out.push(Effect::ToClient(from, Message::ListReport(JobList { jobs, damaged }.encode())));
     }
 
@@ -63,6 +65,9 @@ impl Core {
             compute_ns: totals.compute_ns,
             eta_ms: job.and_then(|job| self.eta_ms(job)),
             followers: u32::try_from(self.kept.readers_of(id).count()).unwrap_or(u32::MAX),
+            workers: job.map_or(totals.workers, Job::workers),
+            strip_bytes: 0,
+            holders: 1,
         }
     }
 

@@ -56,7 +56,7 @@ fn one_bad_band_is_no_failure_of_the_only_worker() {
 fn what_failed_for_a_job_that_is_lost_is_forgiven() {
     let (mut grid, job) = two_failures();
     fail(&mut grid, 1, 1);
-    grid.client_says(9, ClientSays::Cancel(fractally_proto::Cancel { job }));
+    grid.client_says(9, ClientSays::Cancel(fractally_proto::Cancel { job, holder: None }));
     assert!(!benched(&grid, 1));
     grid.submit(9, submit(2, 8));
     grid.lease(1);

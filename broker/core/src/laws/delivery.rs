@@ -119,7 +119,7 @@ fn words_about_a_job_that_is_over_or_anothers_change_nothing() {
     grid.client(8);
     for job in [job, JobId(404)] {
         assert_eq!(grid.ack(8, job, 5), []);
-        assert_eq!(grid.client_says(8, ClientSays::Cancel(Cancel { job })), []);
+        assert_eq!(grid.client_says(8, ClientSays::Cancel(Cancel { job, holder: None })), []);
     }
 }
 
@@ -128,7 +128,7 @@ fn a_cancelled_job_leaves_nothing() {
     let (mut grid, job) = grid_with_job(1 << 30);
     let payloads = [0; 2].map(|_| grid.render(1, 10).0);
     let left: Vec<_> = grid.leased.drain(..).map(|(worker, lease)| (worker.0, lease.attempt)).collect();
-    let effects = grid.client_says(9, ClientSays::Cancel(Cancel { job }));
+    let effects = grid.client_says(9, ClientSays::Cancel(Cancel { job, holder: None }));
     assert_eq!(failure(&effects), Some("cancelled"));
     assert_eq!((released(&effects), withdrawn(&effects)), (payloads.to_vec(), left));
     assert!(grid.core.jobs.is_empty() && grid.core.keys.is_empty() && grid.core.shares.nobody_waits() && grid.core.reserved == 0);

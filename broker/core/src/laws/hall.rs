@@ -69,7 +69,7 @@ impl Hall {
     }
 
     pub(super) fn cancel(&mut self, client: u64, job: JobId) {
-        let effects = self.grid.client_says(client, ClientSays::Cancel(fractally_proto::Cancel { job }));
+        let effects = self.grid.client_says(client, ClientSays::Cancel(fractally_proto::Cancel { job, holder: None }));
         self.hear(effects);
     }
 

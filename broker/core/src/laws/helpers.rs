@@ -80,7 +80,7 @@ fn a_band_whose_both_workers_are_gone_is_offered_again() {
 #[test]
 fn a_job_that_ends_withdraws_both_tries() {
     let (mut grid, job, first, second) = late(1);
-    let effects = grid.client_says(9, ClientSays::Cancel(fractally_proto::Cancel { job }));
+    let effects = grid.client_says(9, ClientSays::Cancel(fractally_proto::Cancel { job, holder: None }));
     assert_eq!(withdrawn(&effects), [(1, first.attempt), (3, second.attempt)]);
 }
 

@@ -85,7 +85,7 @@ fn an_answer_to_withdraw_gives_the_credit_back() {
     let (mut grid, job) = grid_with_job();
     grid.worker(1, |_| {});
     let lease = grid.lease(1);
-    grid.client_says(9, ClientSays::Cancel(fractally_proto::Cancel { job }));
+    grid.client_says(9, ClientSays::Cancel(fractally_proto::Cancel { job, holder: None }));
     grid.submit(9, submit(2, 4));
     assert!(grid.try_lease(1).is_none());
     grid.band_failed(1, lease.attempt, BandFailure::Withdrawn);

@@ -150,7 +150,7 @@ fn a_job_that_ends_withdraws_both() {
     grid.worker(1, |_| {});
     let job = grid.submit(9, mirrored(1, 4));
     let lease = grid.lease(1);
-    let effects = grid.client_says(9, ClientSays::Cancel(fractally_proto::Cancel { job }));
+    let effects = grid.client_says(9, ClientSays::Cancel(fractally_proto::Cancel { job, holder: None }));
     assert_eq!(withdrawn(&effects), [(1, lease.attempt), (1, lease.mirror.expect("it has one").attempt)]);
 }
 

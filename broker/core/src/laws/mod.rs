@@ -69,7 +69,15 @@ fn about() -> WorkerHello {
 
 fn submit(n: u8, strips: u32) -> Submit {
     let request = picture(strips);
-    Submit { key: key(n), priority: Priority::Interactive, have: 0, engine: None, window_bytes: 1 << 30, request }
+    Submit {
+        key: key(n),
+        priority: Priority::Interactive,
+        have: 0,
+        engine: None,
+        window_bytes: 1 << 30,
+        request_id: None,
+        request,
+    }
 }
 
 fn band_of(lease: &Lease) -> Band {

@@ -284,7 +284,7 @@ fn an_account_has_so_many_jobs_and_another_is_let_in_beside() {
          broker's --jobs-per-account sets the limit"
     );
     grid.submit(2, submit(3, 4));
-    grid.client_says(1, ClientSays::Cancel(fractally_proto::Cancel { job: second }));
+    grid.client_says(1, ClientSays::Cancel(fractally_proto::Cancel { job: second, holder: None }));
     grid.submit(1, submit(4, 4));
 }
 

@@ -55,7 +55,7 @@ fn a_job_that_is_cancelled_tells_what_was_under_way() {
     grid.client(9);
     grid.worker(1, |_| {});
     let job = grid.submit(9, submit(1, 1));
-    grid.client_says(9, ClientSays::Cancel(fractally_proto::Cancel { job }));
+    grid.client_says(9, ClientSays::Cancel(fractally_proto::Cancel { job, holder: None }));
     let told = story(&mut grid, job).expect("it ended just now");
     assert_eq!(told.ended, "cancelled");
     assert_eq!((told.tries[0].end, told.tries[0].why.as_str()), (TryEnd::Withdrawn, "the job ended"));

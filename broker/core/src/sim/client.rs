@@ -122,7 +122,13 @@ impl World {
                 return true;
             }
             None if job.plan.is_kept => {
-                let keep = Keep { key: job.plan.key, priority: job.plan.priority, request: job.plan.request };
+                let keep = Keep {
+                    key: job.plan.key,
+                    priority: job.plan.priority,
+                    holder: None,
+                    request_id: None,
+                    request: job.plan.request,
+                };
                 self.say_client(client, ClientSays::Keep(Box::new(keep)));
                 return true;
             }
@@ -134,6 +140,7 @@ impl World {
             have: job.have,
             engine: job.engine.clone().filter(|_| job.have > 0),
             window_bytes: job.plan.window_bytes,
+            request_id: None,
             request: job.plan.request,
         };
         self.say_client(client, ClientSays::Submit(Box::new(submit)));
@@ -153,7 +160,7 @@ impl World {
                 let Some(job) = jobs.iter_mut().find(|job| job.plan.key == key && job.end.is_none()) else {
                     // A repeated SUBMIT crossed the end of its job and made another, which nobody wants.
                     ghosts.insert(id);
-                    return self.say_client(client, ClientSays::Cancel(Cancel { job: id }));
+                    return self.say_client(client, ClientSays::Cancel(Cancel { job: id, holder: None }));
                 };
                 assert_eq!(strips, job.layout.strips(), "strips of the picture");
                 if job.plan.is_kept {
@@ -161,7 +168,7 @@ impl World {
                         // A repeated KEEP crossed the end of its job, which freed the key, and made another.
                         assert!(self.journal.has_lost(kept), "job {id} has the key of {kept}");
                         ghosts.insert(id);
-                        return self.say_client(client, ClientSays::Cancel(Cancel { job: id }));
+                        return self.say_client(client, ClientSays::Cancel(Cancel { job: id, holder: None }));
                     }
                     self.tally.kept += u64::from(job.kept.is_none());
                     let is_new = job.kept.replace(id).is_none();

@@ -94,7 +94,7 @@ impl World {
         let job = &mut self.clients[client].jobs[job];
         let Some(id) = job.id.filter(|_| job.is_open()) else { return false };
         job.cancelled = true;
-        self.say_client(client, ClientSays::Cancel(Cancel { job: id }));
+        self.say_client(client, ClientSays::Cancel(Cancel { job: id, holder: None }));
         true
     }
 

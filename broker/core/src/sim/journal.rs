@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use fractally_proto::{JobId, JobList, JobState, Layout, Message, StripMeta};
+use fractally_proto::{JobId, JobList, JobState, Layout, ListQuery, Message, StripMeta};
 
 use super::{
     client::End,
@@ -226,7 +226,7 @@ impl World {
     /// LIST tells of no end and of no row that may still be lost.
     pub(super) fn check_list(&mut self) {
         let mut out = Vec::new();
-        self.core.on_list_query(self.now, ClientId(u64::MAX), &mut out);
+        self.core.on_list_query(self.now, ClientId(u64::MAX), &ListQuery::default(), &mut out);
         let [Effect::ToClient(_, Message::ListReport(report))] = &out[..] else { panic!("no list: {out:?}") };
         for listed in JobList::decode(report).expect("a list").jobs {
             let JobId(id) = listed.job;

@@ -4,7 +4,7 @@ mod room;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use fractally_proto::{Attach, Attached, Cancel, JobList, JobState, Keep, ListedJob, Refusal, RefusalCode};
+use fractally_proto::{Attach, Attached, Cancel, JobList, JobState, Keep, ListQuery, ListedJob, Refusal, RefusalCode};
 
 use super::*;
 use crate::{
@@ -87,7 +87,7 @@ impl Desk {
     }
 
     fn cancel(&mut self, client: u64, job: JobId) -> Vec<Effect> {
-        self.client_says(client, ClientSays::Cancel(Cancel { job }))
+        self.client_says(client, ClientSays::Cancel(Cancel { job, holder: None }))
     }
 
     /// The disk does the next thing.
@@ -159,7 +159,7 @@ impl Desk {
     }
 
     fn list(&mut self) -> JobList {
-        let effects = self.client_says(9, ClientSays::ListQuery);
+        let effects = self.client_says(9, ClientSays::ListQuery(ListQuery::default()));
         let [Message::ListReport(payload)] = told(&effects)[..] else { panic!("no list: {effects:?}") };
         JobList::decode(payload).unwrap()
     }
@@ -170,7 +170,7 @@ impl Desk {
 
     fn restore(&mut self, n: u8, strips: u32, have: u32, ending: Option<KeptEnding>) -> (JobId, Vec<Effect>) {
         let job = JobId(u64::from(n));
-        let Keep { key, priority, request } = keep(n, strips);
+        let Keep { key, priority, request, .. } = keep(n, strips);
         let record = KeptJob { job, key, account: "ada".to_owned(), priority, accepted_unix_ms: 900_000, request };
         let end = ending.map(|ending| KeptEnd { ended_unix_ms: 950_000, ending, totals: crate::KeptTotals::default() });
         let engine = (have > 0).then(|| "e1".to_owned());
@@ -185,7 +185,7 @@ impl Desk {
 fn keep(n: u8, strips: u32) -> Keep {
     let submit = submit(n, strips);
     let request = Request { iterations: 100_000 + u32::from(n), ..submit.request };
-    Keep { key: submit.key, priority: Priority::Normal, request }
+    Keep { key: submit.key, priority: Priority::Normal, holder: None, request_id: None, request }
 }
 
 /// The job that was accepted, and whether it was there already.
