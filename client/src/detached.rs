@@ -4,15 +4,16 @@ use std::{future::Future, time::Duration};
 
 use fractally_proto::{
     Accepted, Cancel, ContentId, Holder, JobId, JobKey, JobList, JobState, Keep, Layout, ListQuery, ListedJob, Message, Priority,
-    Request, RequestId, limits,
+    Refusal, Request, RequestId, limits,
 };
 use fractally_transport::LinkError;
 use tracing::debug;
 
 use crate::{
     follow::{Event, RenderError, check_layout},
+    question::{Question, over},
     reconnect::Reconnect,
-    session::{ANSWER_WITHIN, Broker, Session, SessionError, over},
+    session::{ANSWER_WITHIN, Broker, Session, SessionError},
     status::ask,
 };
 
@@ -97,19 +98,31 @@ pub async fn keep(
     }
 }
 
-/// Asks over one connection.
 async fn keep_once(options: &KeepOptions, reconnect: &mut Reconnect) -> Result<Accepted, RenderError> {
-    let KeepOptions { key, priority, request, .. } = *options;
-    let (holder, request_id) = (options.holder.clone(), options.request_id.clone());
-    let question = Message::Keep(Keep { key, priority, holder, request_id, request });
-    let asked = over(&options.broker, ANSWER_WITHIN, async |session| {
+    let accepted = over(&options.broker, ANSWER_WITHIN, KeepQuestion { options, reconnect }).await??;
+    check_layout(&Layout::of(&options.request), accepted.strips, accepted.rows_per_strip)?;
+    Ok(accepted)
+}
+
+/// KEEP, answered by ACCEPTED or REFUSED.
+struct KeepQuestion<'a> {
+    options: &'a KeepOptions,
+    reconnect: &'a mut Reconnect,
+}
+
+impl Question for KeepQuestion<'_> {
+    type Answer = Result<Accepted, Refusal>;
+
+    async fn ask(&mut self, session: &mut Session) -> Result<Self::Answer, SessionError> {
         if !session.is_doubtful() {
-            reconnect.on_welcome();
+            self.reconnect.on_welcome();
         }
+        let KeepOptions { key, priority, request, .. } = *self.options;
         if let Err(refusal) = request.validate(&session.welcome.limits) {
             return Ok(Err(refusal));
         }
-        session.send(&question).await?;
+        let (holder, request_id) = (self.options.holder.clone(), self.options.request_id.clone());
+        session.send(&Message::Keep(Keep { key, priority, holder, request_id, request })).await?;
         loop {
             match session.next().await? {
                 Message::Accepted(accepted) if accepted.key == key => return Ok(Ok(accepted)),
@@ -117,10 +130,7 @@ async fn keep_once(options: &KeepOptions, reconnect: &mut Reconnect) -> Result<A
                 other => debug!(message = other.name(), "passed over"),
             }
         }
-    });
-    let accepted = asked.await??;
-    check_layout(&Layout::of(&request), accepted.strips, accepted.rows_per_strip)?;
-    Ok(accepted)
+    }
 }
 
 /// The detached jobs of a broker, the latest first, at most [`limits::LIST_JOBS_MAX`], and those whose record it cannot read.
@@ -140,14 +150,23 @@ pub async fn list(broker: &Broker) -> Result<JobList, SessionError> {
 /// # Errors
 /// [`SessionError`] when the broker does not answer within its connect timeout.
 pub async fn find(broker: &Broker, contents: &[ContentId]) -> Result<Vec<ListedJob>, SessionError> {
-    over(broker, broker.connect_timeout, async |session| {
+    over(broker, broker.connect_timeout, Find { contents }).await
+}
+
+struct Find<'a> {
+    contents: &'a [ContentId],
+}
+
+impl Question for Find<'_> {
+    type Answer = Vec<ListedJob>;
+
+    async fn ask(&mut self, session: &mut Session) -> Result<Vec<ListedJob>, SessionError> {
         let mut found = Vec::new();
-        for contents in contents.chunks(limits::LIST_CONTENTS_MAX) {
+        for contents in self.contents.chunks(limits::LIST_CONTENTS_MAX) {
             found.append(&mut jobs(session, Some(contents.to_vec())).await?);
         }
         Ok(found)
-    })
-    .await
+    }
 }
 
 /// Asks for the list over a session to which no other list is owed.
@@ -166,7 +185,19 @@ async fn jobs(session: &mut Session, contents: Option<Vec<ContentId>>) -> Result
 /// # Errors
 /// [`SessionError`] when the broker does not answer; the job may have ended all the same.
 pub async fn cancel(broker: &Broker, job: JobId) -> Result<Cancelled, SessionError> {
-    over(broker, ANSWER_WITHIN, async |session| end(session, job).await).await
+    over(broker, ANSWER_WITHIN, End { job }).await
+}
+
+struct End {
+    job: JobId,
+}
+
+impl Question for End {
+    type Answer = Cancelled;
+
+    async fn ask(&mut self, session: &mut Session) -> Result<Cancelled, SessionError> {
+        end(session, self.job).await
+    }
 }
 
 /// To a CANCEL of a job that it does not know a broker answers nothing, and FAILED does not tell whether the job ended by this CANCEL or

@@ -14,6 +14,7 @@ mod follow;
 mod inbox;
 mod owed;
 mod pipe;
+mod question;
 mod reconnect;
 mod render;
 mod session;

@@ -67,7 +67,7 @@ pub enum SessionError {
 
 impl SessionError {
     /// Whether a new connection may do better.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub fn is_passing(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Silent { .. } | Self::Unanswered { .. } | Self::Crowded { .. } => true,
             Self::Link(error) => !matches!(error, LinkError::Malformed(_)),
@@ -152,6 +152,8 @@ impl Session {
                     match message {
                         Message::Heartbeat(_) => {}
                         Message::Error(error) => return Err(SessionError::Refused(error.message)),
+                        // It was said before anything was asked here, and nothing that is new will be answered.
+                        Message::Bye(_) if self.is_doubtful => return Err(LinkError::Lost.into()),
                         message => {
                             self.is_doubtful = false;
                             return Ok(message);
@@ -230,30 +232,6 @@ impl Session {
     /// Says BYE, and waits for the answer.
     pub(crate) async fn bye(self, timeout: Duration) {
         self.link.bye("done", timeout).await;
-    }
-}
-
-/// Asks `question` over a session of `broker`, which has so long for the answer. Where the session had waited in a pool and is lost,
-/// a new one is asked.
-pub(crate) async fn over<T>(
-    broker: &Broker,
-    within: Duration,
-    mut question: impl AsyncFnMut(&mut Session) -> Result<T, SessionError>,
-) -> Result<T, SessionError> {
-    let mut session = Session::open(broker).await?;
-    loop {
-        let answer = match tokio::time::timeout(within, question(&mut session)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(session.unanswered()),
-        };
-        match answer {
-            Ok(answer) => {
-                session.close(FAREWELL).await;
-                return Ok(answer);
-            }
-            Err(_) if session.is_doubtful() => session = session.replace(broker).await?,
-            Err(error) => return Err(error),
-        }
     }
 }
 

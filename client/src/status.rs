@@ -3,7 +3,10 @@
 use fractally_proto::{DecodeError, JobId, JobQuery, JobReport, JobStory, Message, Status};
 use fractally_transport::LinkError;
 
-use crate::session::{Broker, SessionError, over};
+use crate::{
+    question::{Question, over},
+    session::{Broker, Session, SessionError},
+};
 
 /// The broker, its workers and its jobs, now.
 ///
@@ -31,18 +34,29 @@ pub async fn story(broker: &Broker, job: JobId) -> Result<Option<JobStory>, Sess
 }
 
 /// Says one thing and waits for the answer.
-pub(crate) async fn ask<T>(
+pub(crate) async fn ask<T: Send>(
     broker: &Broker,
     question: &Message,
-    answer_in: impl Fn(&Message) -> Option<Result<T, DecodeError>>,
+    answer_in: impl Fn(&Message) -> Option<Result<T, DecodeError>> + Send,
 ) -> Result<T, SessionError> {
-    over(broker, broker.connect_timeout, async |session| {
-        session.send(question).await?;
+    over(broker, broker.connect_timeout, Ask { question, answer_in }).await
+}
+
+struct Ask<'a, F> {
+    question: &'a Message,
+    answer_in: F,
+}
+
+impl<T: Send, F: Fn(&Message) -> Option<Result<T, DecodeError>> + Send> Question for Ask<'_, F> {
+    type Answer = T;
+
+    async fn ask(&mut self, session: &mut Session) -> Result<T, SessionError> {
+        session.send(self.question).await?;
         loop {
-            if let Some(answer) = answer_in(&session.next().await?) {
+            let message = session.next().await?;
+            if let Some(answer) = (self.answer_in)(&message) {
                 return answer.map_err(|error| LinkError::Malformed(error).into());
             }
         }
-    })
-    .await
+    }
 }

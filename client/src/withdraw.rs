@@ -8,7 +8,8 @@ use tracing::debug;
 
 use crate::{
     detached::is_over,
-    session::{ANSWER_WITHIN, Broker, Session, SessionError, over},
+    question::{Question, over},
+    session::{ANSWER_WITHIN, Broker, Session, SessionError},
 };
 
 /// How often a broker that has not told the end of a job is asked for it.
@@ -38,28 +39,39 @@ pub async fn withdraw(
     holder: &Holder,
     content: Option<ContentId>,
 ) -> Result<Withdrawn, SessionError> {
-    over(broker, ANSWER_WITHIN, async |session| {
-        let query = Message::ListQuery(ListQuery { contents: content.map(|content| vec![content]) });
-        let cancel = Message::Cancel(Cancel { job, holder: Some(holder.clone()) });
+    let query = Message::ListQuery(ListQuery { contents: content.map(|content| vec![content]) });
+    let cancel = Message::Cancel(Cancel { job, holder: Some(holder.clone()) });
+    over(broker, ANSWER_WITHIN, Withdrawal { job, query, cancel }).await
+}
+
+struct Withdrawal {
+    job: JobId,
+    query: Message,
+    cancel: Message,
+}
+
+impl Question for Withdrawal {
+    type Answer = Withdrawn;
+
+    async fn ask(&mut self, session: &mut Session) -> Result<Withdrawn, SessionError> {
         // To this CANCEL there may be no answer; what it did is seen between two lists.
-        for message in [&query, &cancel, &query] {
+        for message in [&self.query, &self.cancel, &self.query] {
             session.send(message).await?;
         }
-        let before = next_list(session, job).await?;
+        let before = next_list(session, self.job).await?;
         loop {
-            let now = next_list(session, job).await?;
+            let now = next_list(session, self.job).await?;
             if let Some(withdrawn) = judge(before, now) {
                 if withdrawn != Withdrawn::Ended {
-                    session.settle(job);
+                    session.settle(self.job);
                 }
                 return Ok(withdrawn);
             }
             // It is ending. FAILED tells when that is on disk, and so does the list.
-            await_end(session, job).await?;
-            session.send(&query).await?;
+            await_end(session, self.job).await?;
+            session.send(&self.query).await?;
         }
-    })
-    .await
+    }
 }
 
 /// How a list tells of a job.
