@@ -4,7 +4,7 @@
 //!
 //! `cargo bench --bench grid` prints medians with their spread. Figures of one run may be compared with one another; those of
 //! different runs may not, since machines are noisy. A name measures one thing alone: `cargo bench --bench grid NAME` with `guard`,
-//! or, of detached jobs, which take longer and are measured when named only, `shares`, `beside`, `journal` or `turnover`.
+//! or, measured when named only, `sessions`, and of detached jobs, which take longer, `shares`, `beside`, `journal` or `turnover`.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
@@ -13,6 +13,7 @@ mod grid;
 mod guard;
 mod journal;
 mod overhead;
+mod sessions;
 mod shares;
 mod slow;
 mod threads;
@@ -49,7 +50,7 @@ fn main() {
 }
 
 /// What is measured when it is named.
-const ALONE: [&str; 4] = ["shares", "beside", "journal", "turnover"];
+const ALONE: [&str; 5] = ["shares", "beside", "journal", "turnover", "sessions"];
 
 fn alone(name: &str, runs: Option<usize>, is_test: bool) {
     let lab = Lab::new(env!("CARGO_BIN_EXE_fractally"));
@@ -67,6 +68,7 @@ fn alone(name: &str, runs: Option<usize>, is_test: bool) {
             journal::compare(&lab, if is_test { 512 } else { 16_384 }, if is_test { 1 } else { runs.unwrap_or(5) }, &runtime)
         }
         "turnover" => turnover::compare(&lab, if is_test { 20 } else { 1000 }, 4, &runtime),
+        "sessions" => sessions::compare(&lab, if is_test { 10 } else { 1000 }, &runtime),
         unknown => eprintln!("{unknown}: there are guard, {}", ALONE.join(", ")),
     }
     println!("load {}", load());
