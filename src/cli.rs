@@ -8,11 +8,13 @@ use fractally_transport::Endpoint;
 
 pub(crate) use self::{
     detached::{AttachArgs, CancelArgs, FetchArgs, FollowArgs, JobName, ListArgs, ReachArgs, SubmitArgs},
-    picture::{Format, PictureArgs},
+    format::Format,
+    picture::PictureArgs,
 };
 use crate::{exit, notation};
 
 mod detached;
+mod format;
 mod picture;
 
 /// Renders Julia sets on one machine or on every machine of a LAN.
@@ -78,6 +80,7 @@ Examples:
   fractally render -o julia.png
   fractally render -c -0.4+0.6i --size 1920x1080 --width 3.6 --iter 1000 --cmap twilight -o dusk.png
   fractally render -c i --size 800x600 -o counts.npy
+  fractally render --size 1600x900 -o julia.webp
   fractally render --broker tcp://127.0.0.1:5555 --json -o julia.png";
 
 /// Options of `render`.
@@ -86,10 +89,11 @@ Examples:
 pub(crate) struct RenderArgs {
     #[command(flatten)]
     pub(crate) picture: PictureArgs,
-    /// Where the picture goes; `-` is standard output.
+    /// Where the picture goes, as .png, .webp, .jpg, .jpeg, .tif, .tiff or .npy; `-` is standard output.
     #[arg(short, long, value_name = "FILE", default_value = "julia.png")]
     pub(crate) output: PathBuf,
-    /// What to write: a picture, or raw counts as u32 (height x width). By default the file's ending says.
+    /// What to write: a picture, or raw counts as u32 (height x width) [default: as the file's ending says, png with `-o -`].
+    /// All but png and npy are converted in memory once the picture is complete.
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
     /// Workers of a local grid, one thread each [default: one a core]. Given as an option, it asks for a local grid.

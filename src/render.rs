@@ -24,21 +24,23 @@ use crate::{
 const POST_MORTEM: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: RenderArgs, place: Place, log: Option<&str>, stop: Stop) -> Result<(), Failure> {
-    let request = args.picture.request(format(&args)?);
+    let format = format(&args)?;
+    let request = args.picture.request(format);
     request.validate(&Limits::default())?;
-    let out = Output::open(&args.output, request, args.json)
+    format.check(request.window, args.picture.size_option())?;
+    let out = Output::open(&args.output, request, format, args.json)
         .with_context(|| format!("--output: cannot write {}", args.output.display()))?;
     let rendered = match place {
-        Place::Grid(endpoint) => on_grid(&args, request, &endpoint, out, stop).await?,
+        Place::Grid(endpoint) => on_grid(&args, request, &endpoint, out, stop.clone()).await?,
         Place::Local(workers) => {
             let (kernel, _) = Kernel::choose(args.kernel.as_deref()).map_err(worker::unknown_kernel)?;
             let workers = workers.unwrap_or_else(worker::cores);
             let setup = Setup { workers, kernel, mirror: !args.no_mirror, log };
-            on_local_grid(&args, request, out, setup, stop).await?
+            on_local_grid(&args, request, out, setup, stop.clone()).await?
         }
     };
     let took = rendered_in(&rendered);
-    finish(rendered, took, args.quiet)
+    finish(rendered, took, args.quiet, stop).await
 }
 
 /// How long the picture took: as we saw it, or where it was there already, as the broker did.
@@ -54,15 +56,12 @@ fn format(args: &RenderArgs) -> Result<Format, Failure> {
     if args.output == Path::new("-") {
         return Ok(Format::Png);
     }
-    let ending = args.output.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
-    match ending.as_deref() {
-        Some("png") => Ok(Format::Png),
-        Some("npy") => Ok(Format::Npy),
-        _ => {
-            let name = args.output.display();
-            Err(Failure::usage(format!("--output: {name} ends neither in .png nor in .npy; say which with --format")))
-        }
-    }
+    Format::of_path(&args.output).ok_or_else(|| {
+        let name = args.output.display();
+        Failure::usage(format!(
+            "--output: {name} ends in none of .png, .webp, .jpg, .jpeg, .tif, .tiff and .npy; say what to write with --format"
+        ))
+    })
 }
 
 async fn on_local_grid(

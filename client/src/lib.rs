@@ -1,12 +1,14 @@
 //! Submits a render, follows it, and assembles the file.
 //!
-//! A client holds no picture: strips arrive in row order and are appended, so any size of image needs the same small memory.
+//! A client holds no picture: strips arrive in row order and are appended, so any size of image needs the same small memory. Only
+//! other formats than its own are made from a picture that is held whole.
 //!
 //! Read next: `follow.rs` for the life of a job that is followed, `render.rs` and `attach.rs` for how one begins, `detached.rs` for
-//! jobs that nobody waits for, `assemble.rs` for the bytes of a file, `file.rs` for where they go.
+//! jobs that nobody waits for, `assemble.rs` for the bytes of a file, `convert.rs` for those of other formats, `file.rs` for where they go.
 
 mod assemble;
 mod attach;
+mod convert;
 mod detached;
 mod file;
 mod follow;
@@ -17,6 +19,7 @@ mod status;
 
 pub use assemble::{AssembleError, Assembler};
 pub use attach::{AttachOptions, attach};
+pub use convert::{CONVERT_PIXELS_MAX, ConvertError, PictureFormat, convert};
 pub use detached::{Cancelled, Kept, cancel, is_over, keep, list};
 pub use file::OutputFile;
 pub use follow::{Event, RenderError, Rendered};
