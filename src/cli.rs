@@ -1,6 +1,10 @@
 //! The options of every subcommand. Flag > `FRACTALLY_*` variable > default.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, parser::ValueSource};
 use fractally_proto::{JobId, Priority, limits};
@@ -188,7 +192,8 @@ Prints `ready CLIENT_ENDPOINT WORKER_ENDPOINT` to stdout once it listens.
 
 Examples:
   fractally broker
-  fractally broker --listen 0.0.0.0 --trust-network";
+  fractally broker --listen 0.0.0.0 --trust-network
+  fractally broker --metrics 127.0.0.1:9464";
 
 /// Options of `broker`.
 #[derive(Debug, Args)]
@@ -208,6 +213,10 @@ pub(crate) struct BrokerArgs {
     /// For networks whose every host you trust.
     #[arg(long)]
     pub(crate) trust_network: bool,
+    /// Serve metrics for Prometheus at http://ADDRESS:PORT/metrics; port 0 takes a free one, which the log tells. They say how much the
+    /// grid does, and nothing of who does it. An address that other hosts can reach needs --trust-network.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "FRACTALLY_METRICS", value_parser = notation::socket_address)]
+    pub(crate) metrics: Option<SocketAddr>,
     /// How long a new connection may take to shake hands, and then to say HELLO, seconds.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = some_seconds)]
     pub(crate) handshake_timeout: Duration,

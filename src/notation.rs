@@ -1,4 +1,6 @@
-//! How people write complex numbers, sizes, windows and colours.
+//! How people write complex numbers, sizes, windows, colours and addresses.
+
+use std::net::SocketAddr;
 
 use fractally_broker::WEIGHT_MAX;
 use fractally_proto::{Size, Window, limits};
@@ -47,6 +49,11 @@ pub(crate) fn work(text: &str) -> Result<u128, String> {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it lies in the range")]
     let work = work as u128;
     Ok(work)
+}
+
+/// `127.0.0.1:9464`, `[::1]:9464`.
+pub(crate) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{text:?} is not an address and a port; write it as 127.0.0.1:9464"))
 }
 
 /// `800x600+100+50`: width and height, then the first column and row.

@@ -13,7 +13,7 @@ pub(crate) fn note(note: Note) {
         Note::JobAccepted { job, client, strips, have } => info!(%job, client = client.0, strips, have, "job accepted"),
         Note::JobAttached { job, client, have } => info!(%job, client = client.0, have, "job attached"),
         Note::JobAdrift { job } => warn!(%job, "job waits for its client"),
-        Note::JobEnded { job, ending } => match ending {
+        Note::JobEnded { job, ending, lasted: _ } => match ending {
             Ending::Done => info!(%job, "job done"),
             Ending::Cancelled(why) => info!(%job, why, "job cancelled"),
             Ending::Failed(reason) => error!(%job, reason, "job failed"),

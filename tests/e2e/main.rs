@@ -4,7 +4,7 @@
 //! `formats.rs`: other formats than PNG. `input.rs`: bad input is told clearly. `lan.rs`: broker, workers and clients on their own.
 //! `drain.rs`: asked to stop, they finish what they have. `detached.rs`: jobs that outlive client and broker. `disk.rs`: the disk under
 //! those. `peers.rs`: neighbours that break the protocol. `strangers.rs`: neighbours that speak it well and mean it ill. `attacks.rs`:
-//! neighbours that mean harm below it.
+//! neighbours that mean harm below it. `metrics.rs`: what monitors are told.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -16,6 +16,7 @@ mod formats;
 mod input;
 mod lan;
 mod leave;
+mod metrics;
 mod peers;
 mod picture;
 mod reference;

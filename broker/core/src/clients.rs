@@ -218,7 +218,7 @@ impl Core {
             }
         }
         self.archive(now, id, &job, ending.to_string());
-        out.push(Effect::Note(Note::JobEnded { job: id, ending }));
+        out.push(Effect::Note(Note::JobEnded { job: id, ending, lasted: now.saturating_sub(job.accepted_at) }));
     }
 
     /// Takes a job off the grid: what workers still do for it is withdrawn, what is held is released.

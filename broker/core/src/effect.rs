@@ -146,6 +146,8 @@ pub enum Note {
         job: JobId,
         /// How.
         ending: Ending,
+        /// Since it was accepted; since the start where it was accepted in an earlier life.
+        lasted: Duration,
     },
     /// A worker failed at one band after another and is leased nothing for a while.
     WorkerBenched {
