@@ -91,6 +91,8 @@ function render() {
   address(picture, { isFixed: true, isNow: true });
   progress.begin();
   start(picture);
+  // On a phone the fields stand below the picture, which is now what counts.
+  if ($("frame").getBoundingClientRect().bottom < 80) window.scrollTo({ top: 0 });
 }
 
 /** @param {Picture} picture */
@@ -127,7 +129,7 @@ function present(of) {
     preview.stop();
     const [w, h] = [Number(of.picture.w), Number(of.picture.h)];
     const isLarge = w * h > SHOWN_PIXELS_MAX;
-    const source = isLarge ? `${render.links.preview}?width=${PREVIEW_WIDTH_MAX}` : render.links.image;
+    const source = isLarge ? `${render.links.preview}?width=${PREVIEW_WIDTH_MAX}` : `${render.links.image}.png`;
     stage.show(source, of.picture, altOf(of.picture)).then((isShown) => isShown && badge(isLarge ? "large" : "done"));
   }
 }

@@ -3,8 +3,8 @@
 import { count, duration, rate } from "./human.js";
 
 /** Beyond these the gateway keeps to PNG: pixels in memory at once, and sides that the formats can name. */
-const OTHERS_PIXELS_MAX = 32_000_000;
-const SIDES_MAX = { webp: 16_383, jpg: 65_535, tiff: 1_000_000 };
+const OTHERS_PIXELS_MAX = 2 ** 26;
+const SIDES_MAX = { webp: 16_383, jpg: 65_535, tiff: Infinity };
 
 const STATES = { waiting: "Waiting", running: "Rendering", paused: "Paused", done: "Done", failed: "Failed", cancelled: "Stopped" };
 
@@ -42,8 +42,8 @@ export function createProgress(on) {
       put("time-name", isDone ? "Took" : "Time left");
       put("time", isDone ? duration(render.elapsed_ms) : render.eta_ms === null ? "–" : duration(render.eta_ms));
       put("workers", count(render.workers));
-      put("speed", render.iterations && render.elapsed_ms ? `${rate((render.iterations * 1000) / render.elapsed_ms)}/s` : "–");
-      $("take").hidden = !isDone;
+      put("speed", render.iterations && render.elapsed_ms ? rate((render.iterations * 1000) / render.elapsed_ms) : "–");
+      $("take").inert = !isDone;
       if (isDone) offer(render);
       const quarter = render.state === "running" ? Math.floor(percent / 25) * 25 : 0;
       announce(isDone ? "The picture is done." : quarter ? `${quarter} percent` : `${STATES[render.state]} ${render.why}`.trim());
@@ -75,7 +75,7 @@ export function createProgress(on) {
     clear() {
       announced = "";
       $("bar").value = 0;
-      $("take").hidden = true;
+      $("take").inert = true;
       for (const id of ["percent", "rows", "time", "workers", "speed"]) put(id, "–");
       put("time-name", "Time left");
     },

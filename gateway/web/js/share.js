@@ -51,9 +51,15 @@ function old(text) {
 }
 
 function show(text) {
-  const dialog = /** @type {HTMLDialogElement} */ (document.getElementById("copy-dialog"));
-  const area = /** @type {HTMLTextAreaElement} */ (document.getElementById("copy-text"));
-  area.value = text;
+  const dialog = document.createElement("dialog");
+  const close = Object.assign(document.createElement("button"), { className: "primary", textContent: "Close" });
+  const area = Object.assign(document.createElement("textarea"), { value: text, readOnly: true, rows: 8 });
+  area.setAttribute("aria-label", "Text to copy");
+  const form = Object.assign(document.createElement("form"), { method: "dialog" });
+  form.append(area, close);
+  dialog.append(form);
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
   dialog.showModal();
   area.select();
 }
