@@ -115,17 +115,18 @@ let known = "";
 
 /** Who holds interest in the renders of this page: a random name, kept as long as the browser lets us. */
 function client() {
-  known ||= stored("localStorage") || stored("sessionStorage") || random();
+  known ||= stored(() => localStorage) || stored(() => sessionStorage) || random();
   return known;
 }
 
-/** The name in one of the browser's stores, made where it is missing; empty where the store is blocked. */
-function stored(store) {
+/** The name in one of the browser's stores, made where it is missing; empty where the store is blocked, which the mere word may tell. */
+function stored(open) {
   try {
-    const kept = window[store].getItem("fractally-client");
+    const store = open();
+    const kept = store.getItem("fractally-client");
     if (kept && /^[\w.-]{1,64}$/.test(kept)) return kept;
     const made = random();
-    window[store].setItem("fractally-client", made);
+    store.setItem("fractally-client", made);
     return made;
   } catch {
     return "";

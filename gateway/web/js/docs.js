@@ -27,6 +27,7 @@ const ADVICE = {
 
 const content = document.getElementById("content");
 const contents = document.getElementById("contents");
+const toc = /** @type {HTMLDetailsElement} */ (document.getElementById("toc"));
 const search = /** @type {HTMLInputElement} */ (document.getElementById("search"));
 
 start().catch((error) => {
@@ -34,6 +35,8 @@ start().catch((error) => {
 });
 
 async function start() {
+  // Where the contents stand above the entries rather than beside them, they would be in the way.
+  toc.open = window.matchMedia("(min-width: 900px)").matches;
   const answer = await fetch("/openapi.json");
   if (!answer.ok) throw new Error(`the gateway answered ${answer.status}`);
   const spec = await answer.json();
@@ -149,8 +152,8 @@ function table(rows, schemas) {
     const own = schemas.flat(row.schema);
     const sample = row.example ?? own.example ?? own.examples?.[0];
     return h("li", {},
-      h("p", { class: "name" }, h("code", {}, row.name), h("span", { class: "kind" }, type(row.schema, schemas)),
-        row.note ? h("small", {}, row.note) : null, row.isRequired ? h("span", { class: "must" }, "required") : null),
+      h("p", { class: "name" }, h("code", {}, row.name), row.note ? h("small", {}, row.note) : null,
+        row.isRequired ? h("span", { class: "must" }, "required") : null, h("span", { class: "kind" }, type(row.schema, schemas))),
       h("div", {}, ...prose(row.text ?? ""),
         values.length ? h("p", { class: "values" }, ...values.flatMap((value) => [h("code", {}, typeof value === "string" ? value : JSON.stringify(value)), " "])) : null,
         rules.length || sample !== undefined ? h("p", { class: "rules" }, [...rules, ...(sample !== undefined ? [`for example ${typeof sample === "string" ? sample : JSON.stringify(sample)}`] : [])].join("; ")) : null));
@@ -263,6 +266,7 @@ function listen() {
 function filter() {
   const wanted = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   let left = 0;
+  if (wanted.length) toc.open = true;
   for (const entry of /** @type {NodeListOf<HTMLElement>} */ (content.querySelectorAll(".entry"))) {
     entry.hidden = !wanted.every((word) => entry.dataset.words.includes(word));
     left += entry.hidden ? 0 : 1;

@@ -2,7 +2,7 @@
 
 /**
  * `h("p", { class: "lead" }, "text", h("b", {}, "bold"))`. Attributes that are null or false are left out.
- * @param {string} tag @param {Record<string, any>} [attributes] @param {(Node | string | null | undefined | false)[]} children
+ * @param {string} tag @param {Record<string, any>} [attributes] @param {any[]} children nodes and texts, in lists or not; what is empty is left out
  */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

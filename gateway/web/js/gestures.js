@@ -20,7 +20,7 @@ export function listenToGestures(frame, on) {
   keys(frame, on);
 }
 
-/** A point of the screen, in fractions of the frame from its centre. */
+/** A point of the screen, in fractions of the frame from its centre. @returns {[number, number]} */
 function place(frame, event) {
   const box = frame.getBoundingClientRect();
   return [(event.clientX - box.left) / box.width - 0.5, (event.clientY - box.top) / box.height - 0.5];

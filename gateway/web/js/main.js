@@ -52,7 +52,7 @@ const preview = createPreview({
 
 /** The fields changed under somebody's hands: shows the new view at once, and soon as a small picture. */
 function onFields(isChoice) {
-  see(form.read(), { isChoice });
+  see(form.read(), { isFixed: isChoice });
 }
 
 /** Another picture takes the form's place, as moving and zooming make it. @param {Picture} picture */
@@ -63,11 +63,11 @@ function go(picture) {
 }
 
 /** @param {Picture} picture */
-function see(picture, { isChoice = false } = {}) {
+function see(picture, { isFixed = false, isNew = true } = {}) {
   pad.mark(picture.cre, picture.cim);
   if (mistakes(picture).length) return;
   stage.look(picture);
-  address(picture, { isFixed: isChoice });
+  if (isNew) address(picture, { isFixed });
   // Back where the render is: it is the sharper picture.
   if (job && isInForm(job) && job.render) {
     live.stop();
@@ -78,17 +78,20 @@ function see(picture, { isChoice = false } = {}) {
   }
 }
 
-/** Renders what the form says, in full. */
-function render() {
+/** Renders what the form says, in full; with an entry of its own in the browser's history unless it comes from one. */
+function render({ isNew = true } = {}) {
   const picture = form.read();
   form.clear();
   const wrong = mistakes(picture);
   wrong.forEach((mistake, i) => form.complain(mistake, { focus: i === 0 }));
   if (wrong.length) return;
-  if (job && !job.isOver && isInForm(job)) return;
-  leave();
   live.stop();
-  address(picture, { isFixed: true, isNow: true });
+  if (isNew) address(picture, { isFixed: true, isNow: true });
+  if (job && !job.isOver && isInForm(job)) {
+    if (job.render) present(job);
+    return;
+  }
+  leave();
   progress.begin();
   start(picture);
   // On a phone the fields stand below the picture, which is now what counts.
@@ -162,10 +165,10 @@ function open(picture, { isNew = false } = {}) {
   form.write(picture);
   pad.mark(picture.cre, picture.cim);
   stage.look(picture);
-  if (isNew) address(picture, { isFixed: true, isNow: true });
   if (mistakes(picture).length) return;
-  if (Number(picture.w) * Number(picture.h) * Number(picture.iter) <= UNASKED_WORK_MAX) render();
-  else see(picture);
+  const isCheap = Number(picture.w) * Number(picture.h) * Number(picture.iter) <= UNASKED_WORK_MAX;
+  if (isCheap) render({ isNew });
+  else see(picture, { isFixed: true, isNew });
 }
 
 /** Writes the picture into the address bar: a new entry for a picture to come back to, else over the last one. */

@@ -38,7 +38,7 @@ function clampWidth(width, view, pixels) {
 
 /** A number with as many decimals as tell hundredths of `step` apart. */
 export function decimal(x, step) {
-  const digits = Math.min(20, Math.max(0, Math.ceil(-Math.log10(step)) + 2));
+  const digits = Math.min(60, Math.max(0, Math.ceil(-Math.log10(step)) + 2));
   return plain(Math.abs(x) < step / 100 ? "0" : x.toFixed(digits));
 }
 

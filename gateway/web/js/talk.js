@@ -1,7 +1,7 @@
 // The talk's page with scripts: asks for the picture until it is there, and shows it in its place. Without them the link does the same.
 
 const link = /** @type {HTMLAnchorElement} */ (document.getElementById("picture"));
-const status = document.getElementById("status");
+const saying = document.getElementById("status");
 const figure = document.getElementById("figure");
 
 /** Between two questions, where the gateway names no time, and the most after breaks. */
@@ -48,5 +48,5 @@ async function giveUp(answer) {
 }
 
 function say(text) {
-  if (status.textContent !== text) status.textContent = text;
+  if (saying.textContent !== text) saying.textContent = text;
 }
