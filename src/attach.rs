@@ -1,9 +1,9 @@
 //! `fractally attach` and `fractally fetch`: the picture of a detached job, now or when it is complete.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{cell::RefCell, io, path::PathBuf, time::Duration};
 
-use fractally_client::{AttachOptions, Broker, RenderError, attach, is_over, list};
-use fractally_proto::{JobId, ListedJob, Request};
+use fractally_client::{AttachOptions, Broker, RenderError, WINDOW_BYTES, attach, is_over, list};
+use fractally_proto::{Encoding, JobId, ListedJob, Request};
 
 use crate::{
     cli::{FollowArgs, Format},
@@ -18,25 +18,60 @@ use crate::{
 pub(crate) async fn run(args: FollowArgs, only_if_done: bool, stop: Stop) -> Result<(), Failure> {
     let broker = args.reach.broker(None);
     let job = resolve(&broker, &args.reach, &args.job).await?;
-    let options = AttachOptions { broker, job, only_if_done, reconnect_for: args.reconnect_for };
+    let reconnect_for = args.reconnect_for;
+    let options = AttachOptions { broker, job, only_if_done, reconnect_for, request: None, window_bytes: WINDOW_BYTES };
     let follow = Follow::new(None, args.quiet);
-    let open = |request: &Request| open(&args, job, request);
-    let attached = attach(&options, open, |event| follow.on_event(&event), stop.asked()).await;
+    // What a job draws is known once the broker has answered, and so is what can be written of it.
+    let unfit = RefCell::new(None);
+    let open = |request: &Request| match format(&args, request) {
+        Ok(format) => open(&args, job, request, format),
+        Err(failure) => {
+            let error = io::Error::other(failure.message.clone());
+            unfit.replace(Some(failure));
+            Err(error)
+        }
+    };
+    let attached = attach(&options, open, |event| follow.on_event(&event), stop.clone().asked()).await;
     follow.clear();
+    if let Some(failure) = unfit.take() {
+        return Err(failure);
+    }
     match attached {
         Ok(rendered) => {
             let took = Duration::from_millis(rendered.done.elapsed_ms);
-            finish(rendered, took, args.quiet)
+            finish(rendered, took, args.quiet, stop).await
         }
         Err(error) => Err(explain(error, &args, &options.broker, job).await),
     }
 }
 
+/// What is to be written of what the job draws.
+fn format(args: &FollowArgs, request: &Request) -> Result<Format, Failure> {
+    let by_name = args.output.as_deref().and_then(Format::of_path);
+    let (option, asked) = match args.format {
+        Some(format) => ("--format", format),
+        None => ("--output", by_name.unwrap_or_else(|| Format::of(request.encoding))),
+    };
+    match (request.encoding, asked.encoding()) {
+        (Encoding::Png, Encoding::Counts) => {
+            Err(Failure::usage(format!("{option}: the job draws a picture, in which there are no counts; write a .png")))
+        }
+        (Encoding::Counts, Encoding::Png) => {
+            Err(Failure::usage(format!("{option}: the job draws raw counts, which are no picture; write an .npy")))
+        }
+        (Encoding::Png, Encoding::Png) | (Encoding::Counts, Encoding::Counts) => {
+            asked.check(request.window, option)?;
+            Ok(asked)
+        }
+    }
+}
+
 /// The file that was asked for, or one named after the job.
-fn open(args: &FollowArgs, job: JobId, request: &Request) -> io::Result<Output> {
-    let by_job = || PathBuf::from(format!("{job}.{}", Format::of(request.encoding).ending()));
+fn open(args: &FollowArgs, job: JobId, request: &Request, format: Format) -> io::Result<Output> {
+    let by_job = || PathBuf::from(format!("{job}.{}", format.ending()));
     let path = args.output.clone().unwrap_or_else(by_job);
-    Output::open(&path, *request, args.json).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    Output::open(&path, *request, format, args.json)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
 /// What a failure means for the job, as far as the broker's list tells.

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::Permissions,
     io::Write,
+    net::{SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -33,7 +34,10 @@ pub(crate) async fn run(args: BrokerArgs, stop: Stop) -> Result<(), Failure> {
         Some(folder) => (Endpoint::Ipc(folder.path().join("clients")), Endpoint::Ipc(folder.path().join("workers"))),
         None => network_endpoints(&args)?,
     };
-    let state = match &args.state {
+    let metrics = args.metrics.map(|address| metrics_listener(address, args.trust_network)).transpose()?;
+    let temporary = if args.temporary_state { Some(temporary_state()?) } else { None };
+    let directory = args.state.as_deref().or_else(|| temporary.as_ref().map(TempDir::path));
+    let state = match directory {
         Some(directory) => Some(open_state(directory)?),
         None => None,
     };
@@ -60,6 +64,9 @@ pub(crate) async fn run(args: BrokerArgs, stop: Stop) -> Result<(), Failure> {
     if let Some(state) = state {
         broker.keep_jobs_in(state, args.debug_slow_disk).context("cannot start the journal's thread")?;
     }
+    if let Some(listener) = metrics {
+        serve_metrics(listener, &mut broker).context("--metrics: cannot serve them")?;
+    }
     match say_ready(&clients, &workers) {
         // A parent that has gone already took this broker with it.
         Err(error) if args.leave_with_stdin && error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
@@ -82,6 +89,12 @@ fn weights(given: &[(String, u32)]) -> Result<BTreeMap<String, u32>, Failure> {
 
 fn open_state(directory: &Path) -> Result<State, Failure> {
     State::open(directory).map_err(|error| Failure::from(anyhow::anyhow!("--state: {error}")))
+}
+
+/// A new directory for jobs that nobody wants after this process.
+fn temporary_state() -> Result<TempDir, Failure> {
+    let directory = tempfile::Builder::new().prefix("fractally-state-").tempdir();
+    Ok(directory.context("cannot make a temporary directory for renders; set TMPDIR, or give --state")?)
 }
 
 fn bounds(args: &BrokerArgs) -> JournalBounds {
@@ -131,6 +144,25 @@ fn network_endpoints(args: &BrokerArgs) -> Result<(Endpoint, Endpoint), Failure>
     }
     let endpoint = |port| Endpoint::Tcp { host: args.listen.to_string(), port };
     Ok((endpoint(args.client_port), endpoint(args.worker_port)))
+}
+
+fn metrics_listener(address: SocketAddr, trusted: bool) -> Result<TcpListener, Failure> {
+    if !address.ip().is_loopback() && !trusted {
+        return Err(Failure::usage(format!(
+            "--metrics: other hosts can reach {address}, and scrapers are not asked who they are. Add --trust-network if you trust every \
+             host that can reach it, or serve on 127.0.0.1"
+        )));
+    }
+    TcpListener::bind(address)
+        .map_err(|error| Failure::from(anyhow::anyhow!("--metrics: cannot listen on {address}: {error}; choose another port")))
+}
+
+fn serve_metrics(listener: TcpListener, broker: &mut Broker) -> std::io::Result<()> {
+    let address = listener.local_addr()?;
+    let metrics = broker.measure(env!("CARGO_PKG_VERSION"), Some(ENGINE_ID));
+    fractally_metrics::serve(listener, move || metrics.render())?;
+    info!(metrics = format!("http://{address}{}", fractally_metrics::PATH), "serving");
+    Ok(())
 }
 
 /// A new folder that only this user can enter, with a path short enough for sockets.

@@ -1,6 +1,10 @@
 //! The options of every subcommand. Flag > `FRACTALLY_*` variable > default.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, parser::ValueSource};
 use fractally_proto::{JobId, Priority, limits};
@@ -8,12 +12,16 @@ use fractally_transport::Endpoint;
 
 pub(crate) use self::{
     detached::{AttachArgs, CancelArgs, FetchArgs, FollowArgs, JobName, ListArgs, ReachArgs, SubmitArgs},
-    picture::{Format, PictureArgs},
+    format::Format,
+    picture::PictureArgs,
+    web::{GatewayArgs, UpArgs, WebArgs},
 };
 use crate::{exit, notation};
 
 mod detached;
+mod format;
 mod picture;
+mod web;
 
 /// Renders Julia sets on one machine or on every machine of a LAN.
 #[derive(Debug, Parser)]
@@ -48,14 +56,18 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Show what this machine computes with, and why.
     Doctor(DoctorArgs),
+    /// Start a grid on this machine and put it behind a URL.
+    Up(UpArgs),
+    /// Put a broker's grid behind a URL: a REST API, pages, map tiles.
+    Gateway(GatewayArgs),
 }
 
 impl Command {
     pub(crate) fn default_log(&self) -> &'static str {
         match self {
-            Self::Broker(_) | Self::Worker(_) => "info",
+            Self::Broker(_) | Self::Worker(_) | Self::Gateway(_) => "info",
             Self::Render(_) | Self::Submit(_) | Self::Attach(_) | Self::Fetch(_) => "warn",
-            Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) => "warn",
+            Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) | Self::Up(_) => "warn",
         }
     }
 
@@ -64,6 +76,7 @@ impl Command {
         match self {
             Self::Broker(args) => args.drain_timeout,
             Self::Worker(args) => args.drain_timeout,
+            Self::Up(UpArgs { web, .. }) | Self::Gateway(GatewayArgs { web, .. }) => web.drain_timeout,
             Self::Render(_) | Self::Submit(_) | Self::Attach(_) | Self::Fetch(_) => Duration::ZERO,
             Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) => Duration::ZERO,
         }
@@ -78,6 +91,7 @@ Examples:
   fractally render -o julia.png
   fractally render -c -0.4+0.6i --size 1920x1080 --width 3.6 --iter 1000 --cmap twilight -o dusk.png
   fractally render -c i --size 800x600 -o counts.npy
+  fractally render --size 1600x900 -o julia.webp
   fractally render --broker tcp://127.0.0.1:5555 --json -o julia.png";
 
 /// Options of `render`.
@@ -86,10 +100,11 @@ Examples:
 pub(crate) struct RenderArgs {
     #[command(flatten)]
     pub(crate) picture: PictureArgs,
-    /// Where the picture goes; `-` is standard output.
+    /// Where the picture goes, as .png, .webp, .jpg, .jpeg, .tif, .tiff or .npy; `-` is standard output.
     #[arg(short, long, value_name = "FILE", default_value = "julia.png")]
     pub(crate) output: PathBuf,
-    /// What to write: a picture, or raw counts as u32 (height x width). By default the file's ending says.
+    /// What to write: a picture, or raw counts as u32 (height x width) [default: as the file's ending says, png with `-o -`].
+    /// All but png and npy are converted in memory once the picture is complete.
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
     /// Workers of a local grid, one thread each [default: one a core]. Given as an option, it asks for a local grid.
@@ -184,7 +199,8 @@ Prints `ready CLIENT_ENDPOINT WORKER_ENDPOINT` to stdout once it listens.
 
 Examples:
   fractally broker
-  fractally broker --listen 0.0.0.0 --trust-network";
+  fractally broker --listen 0.0.0.0 --trust-network
+  fractally broker --metrics 127.0.0.1:9464";
 
 /// Options of `broker`.
 #[derive(Debug, Args)]
@@ -204,6 +220,10 @@ pub(crate) struct BrokerArgs {
     /// For networks whose every host you trust.
     #[arg(long)]
     pub(crate) trust_network: bool,
+    /// Serve metrics for Prometheus at http://ADDRESS:PORT/metrics; port 0 takes a free one, which the log tells. They say how much the
+    /// grid does, and nothing of who does it. An address that other hosts can reach needs --trust-network.
+    #[arg(long, value_name = "ADDRESS:PORT", env = "FRACTALLY_METRICS", value_parser = notation::socket_address)]
+    pub(crate) metrics: Option<SocketAddr>,
     /// How long a new connection may take to shake hands, and then to say HELLO, seconds.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = some_seconds)]
     pub(crate) handshake_timeout: Duration,
@@ -230,6 +250,9 @@ pub(crate) struct BrokerArgs {
     /// Forget detached jobs so many hours after their end.
     #[arg(long, value_name = "HOURS", env = "FRACTALLY_KEEP_FOR", default_value = "168", requires = "state", value_parser = hours)]
     pub(crate) keep_for: Duration,
+    /// Keep detached jobs in a directory that is removed at the end.
+    #[arg(long, hide = true, conflicts_with = "state")]
+    pub(crate) temporary_state: bool,
     /// Take so many seconds longer for everything that is put on disk, to see what a slow disk does.
     #[arg(long, value_name = "SECONDS", hide = true, default_value = "0", value_parser = seconds)]
     pub(crate) debug_slow_disk: Duration,

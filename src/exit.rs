@@ -81,9 +81,11 @@ impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         let hint = match &error {
             SessionError::Connect(_) => "; start one with `fractally broker`",
-            SessionError::Silent { .. } | SessionError::Unanswered { .. } | SessionError::Link(_) | SessionError::Refused(_) => {
-                ""
-            }
+            SessionError::Silent { .. }
+            | SessionError::Unanswered { .. }
+            | SessionError::Crowded { .. }
+            | SessionError::Link(_)
+            | SessionError::Refused(_) => "",
         };
         Self { code: Code::Unreachable, message: format!("{error}{hint}") }
     }

@@ -4,7 +4,7 @@
 //! They stand in a process group of their own, so that Ctrl-C reaches this process alone, which then stops in good order. The
 //! broker owns the folder of the sockets and removes it.
 
-use std::{io, process::Stdio, time::Duration};
+use std::{ffi::OsStr, io, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use fractally_transport::Endpoint;
@@ -31,8 +31,20 @@ pub(crate) struct Setup<'a> {
     pub(crate) kernel: Kernel,
     /// Whether rows are spared that are mirror images of others.
     pub(crate) mirror: bool,
+    pub(crate) keeping: Keeping<'a>,
     /// The filter of its logs.
     pub(crate) log: Option<&'a str>,
+}
+
+/// Where a local grid keeps detached jobs.
+#[derive(Clone, Copy)]
+pub(crate) enum Keeping<'a> {
+    /// It keeps none.
+    None,
+    /// In a directory that is removed at the end.
+    Temporarily,
+    /// In this directory.
+    In(&'a Path),
 }
 
 /// A broker and workers that live as long as this value.
@@ -61,9 +73,17 @@ struct Kept {
 
 impl LocalGrid {
     /// Starts a broker, waits until it listens, and starts the workers.
-    pub(crate) async fn start(Setup { workers, kernel, mirror, log }: Setup<'_>) -> Result<Self> {
-        let args: &[&str] = if mirror { &["broker", "--private"] } else { &["broker", "--private", "--no-mirror"] };
-        let mut broker = spawn(args, log, 0, Stdio::piped()).context("cannot start the local grid's broker")?;
+    pub(crate) async fn start(Setup { workers, kernel, mirror, keeping, log }: Setup<'_>) -> Result<Self> {
+        let mut args: Vec<&OsStr> = ["broker", "--private"].map(OsStr::new).to_vec();
+        if !mirror {
+            args.push("--no-mirror".as_ref());
+        }
+        match keeping {
+            Keeping::None => {}
+            Keeping::Temporarily => args.push("--temporary-state".as_ref()),
+            Keeping::In(directory) => args.extend(["--state".as_ref(), directory.as_os_str()]),
+        }
+        let mut broker = spawn(&args, log, 0, Stdio::piped()).context("cannot start the local grid's broker")?;
         let group =
             broker.child.id().and_then(|id| i32::try_from(id).ok()).context("the local grid's broker has gone at once")?;
         let (client_endpoint, worker_endpoint) =
@@ -153,7 +173,7 @@ fn remove_folder(endpoint: &Endpoint) {
 }
 
 /// This binary again, with its stdin a pipe whose other end we hold.
-fn spawn(args: &[&str], log: Option<&str>, group: i32, stdout: Stdio) -> io::Result<Kept> {
+fn spawn<A: AsRef<OsStr>>(args: &[A], log: Option<&str>, group: i32, stdout: Stdio) -> io::Result<Kept> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(args).arg("--leave-with-stdin").stdin(Stdio::piped()).stdout(stdout).process_group(group);
     // What the user set for roles of his own must not reach these.

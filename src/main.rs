@@ -10,6 +10,7 @@ mod broker;
 mod cli;
 mod doctor;
 mod exit;
+mod gateway;
 mod grid;
 mod jobs;
 mod life;
@@ -67,6 +68,8 @@ async fn run(cli: Cli, matches: &ArgMatches, stop: Stop) -> Result<(), exit::Fai
         Command::List(options) => jobs::run_list(options).await,
         Command::Status(options) => status::run(options).await,
         Command::Doctor(options) => doctor::run(&options),
+        Command::Up(options) => gateway::run_up(options, cli.log.as_deref(), stop).await,
+        Command::Gateway(options) => gateway::run(options, stop).await,
     }
 }
 

@@ -1,46 +1,79 @@
-//! A picture's file, and what is said when it is complete.
+//! A picture's file, in the format that was asked for, and what is said when it is complete.
 
 use std::{
     io::{self, Write},
     path::Path,
+    thread,
     time::Duration,
 };
 
 use anyhow::Context;
-use fractally_client::{OutputFile, Rendered};
+use fractally_client::{OutputFile, PictureFormat, Rendered, Sink, convert};
 use fractally_proto::{Done, Request};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
 use tracing::debug;
 
 use crate::{
+    cli::Format,
     exit::{Failure, say},
+    life::Stop,
     progress::human,
 };
 
-/// Where a picture goes: counts bytes, and hashes them where the hash is asked for.
+/// Where a picture goes: counts the bytes of the file, and hashes them where the hash is asked for.
 pub(crate) struct Output {
     name: String,
     request: Request,
     file: OutputFile,
     bytes: u64,
     sha256: Option<Sha256>,
+    /// Where another format than the job's is wanted: the PNG so far. What a strip may have is bounded by the picture, and the picture
+    /// by the limits of the format, which were checked.
+    waiting: Option<(PictureFormat, Vec<u8>)>,
 }
 
 impl Output {
-    /// `path` for the picture of `request`; `-` is standard output.
+    /// `path` for the picture of `request` as `format`, for which it must not be too large; `-` is standard output.
     ///
     /// # Errors
     /// As [`OutputFile::create`].
-    pub(crate) fn open(path: &Path, request: Request, hash: bool) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, request: Request, format: Format, hash: bool) -> io::Result<Self> {
         let file = if path == Path::new("-") { OutputFile::stdout() } else { OutputFile::create(path)? };
         let name = path.to_string_lossy().into_owned();
-        Ok(Self { name, request, file, bytes: 0, sha256: hash.then(Sha256::new) })
+        let waiting = format.conversion().map(|format| (format, Vec::new()));
+        Ok(Self { name, request, file, bytes: 0, sha256: hash.then(Sha256::new), waiting })
+    }
+
+    /// Converts the complete PNG, where another format is wanted, and writes that. Ready `stop` gives it up.
+    async fn convert(&mut self, stop: Stop) -> Result<(), Failure> {
+        let Some((format, png)) = self.waiting.take() else { return Ok(()) };
+        let (tell, told) = oneshot::channel();
+        // A thread of its own, which nobody waits for at the end: who stops a conversion does not wait for it.
+        let convert = move || {
+            // Who does not listen any more was stopped.
+            let _ = tell.send(convert(&png, format));
+        };
+        thread::Builder::new().name("convert".to_owned()).spawn(convert).context("cannot convert the picture")?;
+        let converted = tokio::select! {
+            converted = told => converted.context("the conversion has failed")?,
+            () = stop.asked() => return Err(Failure::interrupted()),
+        };
+        let bytes = converted.map_err(anyhow::Error::from)?;
+        self.write_all(&bytes).with_context(|| format!("--output: cannot write {}", self.name))?;
+        debug!(%format, bytes = bytes.len(), "converted");
+        Ok(())
     }
 }
 
+impl Sink for Output {}
+
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some((_, png)) = &mut self.waiting {
+            return png.write(bytes);
+        }
         let written = self.file.write(bytes)?;
         self.bytes += written as u64;
         if let Some(sha256) = &mut self.sha256 {
@@ -74,11 +107,12 @@ struct Report<'a> {
     reconnects: u32,
 }
 
-/// Gives the file its name, and tells about it. The hash was asked for where a program wants to know. `took` is how long the
-/// render took, as far as that is known.
-pub(crate) fn finish(rendered: Rendered<Output>, took: Duration, quiet: bool) -> Result<(), Failure> {
-    let Rendered { out, done, cached, elapsed, reconnects } = rendered;
-    let Output { name, request, file, bytes, sha256 } = out;
+/// Converts the picture where that is asked for, gives the file its name, and tells about it. The hash was asked for where a program
+/// wants to know. `took` is how long the render took, as far as that is known.
+pub(crate) async fn finish(rendered: Rendered<Output>, took: Duration, quiet: bool, stop: Stop) -> Result<(), Failure> {
+    let Rendered { mut out, done, cached, elapsed, reconnects } = rendered;
+    out.convert(stop).await?;
+    let Output { name, request, file, bytes, sha256, .. } = out;
     file.commit().with_context(|| format!("--output: cannot write {name}"))?;
     debug!("file complete");
     let (width, height) = (request.window.w, request.window.h);

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::Context;
-use fractally_client::{Broker, RenderError, RenderOptions, Rendered, SessionError, render};
+use fractally_client::{Broker, RenderError, RenderOptions, Rendered, SessionError, WINDOW_BYTES, render};
 use fractally_proto::{Limits, Request};
 use fractally_transport::Endpoint;
 use fractally_worker::Kernel;
@@ -13,7 +13,7 @@ use crate::{
     AGENT,
     cli::{Format, Place, RenderArgs},
     exit::{Code, Failure},
-    grid::{LocalGrid, Setup},
+    grid::{Keeping, LocalGrid, Setup},
     life::{self, Stop},
     output::{Output, finish},
     progress::Follow,
@@ -24,21 +24,23 @@ use crate::{
 const POST_MORTEM: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: RenderArgs, place: Place, log: Option<&str>, stop: Stop) -> Result<(), Failure> {
-    let request = args.picture.request(format(&args)?);
+    let format = format(&args)?;
+    let request = args.picture.request(format);
     request.validate(&Limits::default())?;
-    let out = Output::open(&args.output, request, args.json)
+    format.check(request.window, args.picture.size_option())?;
+    let out = Output::open(&args.output, request, format, args.json)
         .with_context(|| format!("--output: cannot write {}", args.output.display()))?;
     let rendered = match place {
-        Place::Grid(endpoint) => on_grid(&args, request, &endpoint, out, stop).await?,
+        Place::Grid(endpoint) => on_grid(&args, request, &endpoint, out, stop.clone()).await?,
         Place::Local(workers) => {
             let (kernel, _) = Kernel::choose(args.kernel.as_deref()).map_err(worker::unknown_kernel)?;
             let workers = workers.unwrap_or_else(worker::cores);
-            let setup = Setup { workers, kernel, mirror: !args.no_mirror, log };
-            on_local_grid(&args, request, out, setup, stop).await?
+            let setup = Setup { workers, kernel, mirror: !args.no_mirror, keeping: Keeping::None, log };
+            on_local_grid(&args, request, out, setup, stop.clone()).await?
         }
     };
     let took = rendered_in(&rendered);
-    finish(rendered, took, args.quiet)
+    finish(rendered, took, args.quiet, stop).await
 }
 
 /// How long the picture took: as we saw it, or where it was there already, as the broker did.
@@ -54,15 +56,12 @@ fn format(args: &RenderArgs) -> Result<Format, Failure> {
     if args.output == Path::new("-") {
         return Ok(Format::Png);
     }
-    let ending = args.output.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
-    match ending.as_deref() {
-        Some("png") => Ok(Format::Png),
-        Some("npy") => Ok(Format::Npy),
-        _ => {
-            let name = args.output.display();
-            Err(Failure::usage(format!("--output: {name} ends neither in .png nor in .npy; say which with --format")))
-        }
-    }
+    Format::of_path(&args.output).ok_or_else(|| {
+        let name = args.output.display();
+        Failure::usage(format!(
+            "--output: {name} ends in none of .png, .webp, .jpg, .jpeg, .tif, .tiff and .npy; say what to write with --format"
+        ))
+    })
 }
 
 async fn on_local_grid(
@@ -107,13 +106,16 @@ async fn on_grid(
         account: Some(args.account.clone().unwrap_or_else(life::account)),
         epoch: life::new_epoch(),
         connect_timeout: args.connect_timeout,
+        sessions: None,
     };
     let options = RenderOptions {
         broker,
         key: life::new_key(),
         request,
         priority: args.priority.into(),
+        request_id: None,
         reconnect_for: args.reconnect_for,
+        window_bytes: WINDOW_BYTES,
     };
     let follow = Follow::new(Some(request.window.h), args.quiet);
     let rendered = render(&options, out, |event| follow.on_event(&event), stop.asked()).await;

@@ -1,7 +1,7 @@
 //! `fractally submit`.
 
 use anyhow::Context;
-use fractally_client::{Kept, RenderError, RenderOptions, keep};
+use fractally_client::{KeepOptions, Kept, RenderError, keep};
 use fractally_proto::{JobKey, Limits};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -19,7 +19,8 @@ pub(crate) async fn run(args: SubmitArgs, stop: Stop) -> Result<(), Failure> {
     request.validate(&Limits::default())?;
     let key = args.key.as_deref().map_or_else(life::new_key, key_of);
     let broker = args.reach.broker(Some(args.account.clone().unwrap_or_else(life::account)));
-    let options = RenderOptions { broker, key, request, priority: args.priority.into(), reconnect_for: args.reconnect_for };
+    let (priority, reconnect_for) = (args.priority.into(), args.reconnect_for);
+    let options = KeepOptions { broker, key, request, priority, reconnect_for, holder: None, request_id: None };
     let follow = Follow::new(None, args.quiet);
     let kept = keep(&options, |event| follow.on_event(&event), stop.asked()).await;
     follow.clear();

@@ -2,7 +2,7 @@
 
 use std::{io::sink, path::PathBuf, time::Duration};
 
-use fractally_client::{Broker, RenderOptions, Rendered, keep, list, render, story};
+use fractally_client::{Broker, KeepOptions, RenderOptions, Rendered, WINDOW_BYTES, keep, list, render, story};
 use fractally_proto::{Epoch, JobId, JobKey, JobState, JobStory, ListedJob, Priority, Request};
 use fractally_testkit::{Broker as BrokerProcess, Lab, Worker};
 use tokio::runtime::Runtime;
@@ -49,17 +49,21 @@ impl Asker<'_> {
             account: Some(self.account.clone()),
             epoch: Epoch(1),
             connect_timeout: Duration::from_secs(5),
+            sessions: None,
         }
     }
 
     fn options(&self, key: u128, request: Request, priority: Priority) -> RenderOptions {
+        let (broker, reconnect_for) = (self.broker(), Duration::ZERO);
         let key = JobKey(key.to_le_bytes());
-        RenderOptions { broker: self.broker(), key, request, priority, reconnect_for: Duration::ZERO }
+        RenderOptions { broker, key, request, priority, request_id: None, reconnect_for, window_bytes: WINDOW_BYTES }
     }
 
     /// Submits a detached job; each `key` is one job.
     pub(crate) fn keep(&self, runtime: &Runtime, key: u128, request: Request, priority: Priority) -> JobId {
-        let options = self.options(key, request, priority);
+        let (broker, reconnect_for) = (self.broker(), Duration::ZERO);
+        let key = JobKey(key.to_le_bytes());
+        let options = KeepOptions { broker, key, request, priority, reconnect_for, holder: None, request_id: None };
         let kept = runtime.block_on(keep(&options, |_| {}, std::future::pending())).expect("the broker takes the job");
         assert!(!kept.cached, "every job is to draw something new");
         kept.job

@@ -4,7 +4,7 @@
 //!
 //! `cargo bench --bench grid` prints medians with their spread. Figures of one run may be compared with one another; those of
 //! different runs may not, since machines are noisy. A name measures one thing alone: `cargo bench --bench grid NAME` with `guard`,
-//! or, of detached jobs, which take longer and are measured when named only, `shares`, `beside`, `journal` or `turnover`.
+//! or, measured when named only, `sessions`, and of detached jobs, which take longer, `shares`, `beside`, `journal` or `turnover`.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
@@ -13,6 +13,7 @@ mod grid;
 mod guard;
 mod journal;
 mod overhead;
+mod sessions;
 mod shares;
 mod slow;
 mod threads;
@@ -25,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fractally_client::{Broker, OutputFile, RenderOptions, render};
+use fractally_client::{Broker, OutputFile, RenderOptions, WINDOW_BYTES, render};
 use fractally_proto::{Epoch, JobKey, Priority, Request, Size, Window};
 use fractally_testkit::{Broker as BrokerProcess, Lab, Worker};
 
@@ -49,7 +50,7 @@ fn main() {
 }
 
 /// What is measured when it is named.
-const ALONE: [&str; 4] = ["shares", "beside", "journal", "turnover"];
+const ALONE: [&str; 5] = ["shares", "beside", "journal", "turnover", "sessions"];
 
 fn alone(name: &str, runs: Option<usize>, is_test: bool) {
     let lab = Lab::new(env!("CARGO_BIN_EXE_fractally"));
@@ -67,6 +68,7 @@ fn alone(name: &str, runs: Option<usize>, is_test: bool) {
             journal::compare(&lab, if is_test { 512 } else { 16_384 }, if is_test { 1 } else { runs.unwrap_or(5) }, &runtime)
         }
         "turnover" => turnover::compare(&lab, if is_test { 20 } else { 1000 }, 4, &runtime),
+        "sessions" => sessions::compare(&lab, if is_test { 10 } else { 1000 }, &runtime),
         unknown => eprintln!("{unknown}: there are guard, {}", ALONE.join(", ")),
     }
     println!("load {}", load());
@@ -138,13 +140,16 @@ async fn warm(endpoint: &str, request: &Request, path: &Path, run: usize) -> Dur
         account: None,
         epoch: Epoch(run as u64),
         connect_timeout: Duration::from_secs(5),
+        sessions: None,
     };
     let options = RenderOptions {
         broker,
         key: JobKey((run as u128 + 1).to_le_bytes()),
         request: *request,
         priority: Priority::Interactive,
+        request_id: None,
         reconnect_for: Duration::ZERO,
+        window_bytes: WINDOW_BYTES,
     };
     let started = Instant::now();
     let out = OutputFile::create(path).expect("the lab can be written");

@@ -25,7 +25,7 @@ pub(crate) fn note(note: Note) {
             info!(%job, client = client.0, is_done, request_id = shown(request_id), "job joined");
         }
         Note::JobAdrift { job } => warn!(%job, "job waits for its client"),
-        Note::JobEnded { job, ending, request_id } => match ending {
+        Note::JobEnded { job, ending, lasted: _, request_id } => match ending {
             Ending::Done => info!(%job, request_id = shown(request_id), "job done"),
             Ending::Cancelled(why) => info!(%job, why, request_id = shown(request_id), "job cancelled"),
             Ending::Failed(reason) => error!(%job, reason, request_id = shown(request_id), "job failed"),

@@ -4,10 +4,11 @@ use std::{
     future::Future,
     io,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use fractally_broker_core::{ClientId, Config, Core, Effect, FromJournal, ReadStrips, ToJournal, WorkerId};
+use fractally_broker_core::{ClientId, Config, Core, Effect, FromJournal, ReadStrips, ToJournal, WorkerId, WorkerSays};
 use fractally_journal::{Journal, Lost, OpenError, Recovered};
 use fractally_proto::{DecodeError, ErrorCode, Message, Strips};
 use fractally_transport::{BindError, Endpoint, GuardConfig, Hub, HubEvent, Peer, Turn};
@@ -17,6 +18,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     keeper::{self, Keeper, Order, Said, Store},
     log,
+    metrics::Metrics,
     payloads::Payloads,
     words,
 };
@@ -31,6 +33,7 @@ pub struct Broker {
     workers: Hub,
     payloads: Payloads,
     keeper: Option<Keeper>,
+    metrics: Option<Arc<Metrics>>,
     heartbeat: Duration,
     started: Instant,
     /// When the loop last turned.
@@ -93,6 +96,7 @@ impl Broker {
             workers: Hub::bind(workers, guards.workers).await?,
             payloads: Payloads::default(),
             keeper: None,
+            metrics: None,
             started: read_clock(),
             turned: Duration::ZERO,
             effects: Vec::new(),
@@ -124,6 +128,15 @@ impl Broker {
             self.perform();
         }
         Ok(())
+    }
+
+    /// Counts from now on for monitors. To be asked for once the journal is open, where there is one. `version` is the program's, `engine`
+    /// the one whose pictures it knows.
+    pub fn measure(&mut self, version: &str, engine: Option<&str>) -> Arc<Metrics> {
+        let metrics = Arc::new(Metrics::new(self.started, version, engine, self.keeper.is_some()));
+        metrics.on_census(&self.core.census());
+        self.metrics = Some(Arc::clone(&metrics));
+        metrics
     }
 
     /// Where clients connect.
@@ -201,7 +214,12 @@ impl Broker {
                 Err(wrong) => wrong,
             },
             Side::Workers => match words::of_worker(message, &mut self.payloads) {
-                Ok(says) => return self.core.on_worker(now, WorkerId(peer.0), says, &mut self.effects),
+                Ok(says) => {
+                    if let (WorkerSays::Tile { bytes, .. }, Some(metrics)) = (&says, &self.metrics) {
+                        metrics.on_tile(*bytes);
+                    }
+                    return self.core.on_worker(now, WorkerId(peer.0), says, &mut self.effects);
+                }
                 Err(wrong) => wrong,
             },
         };
@@ -249,6 +267,9 @@ impl Broker {
         self.tell_time();
         self.clients.heartbeat();
         self.workers.heartbeat();
+        if let Some(metrics) = &self.metrics {
+            metrics.on_census(&self.core.census());
+        }
     }
 
     /// The time since the start, told to both hubs as well.
@@ -261,6 +282,10 @@ impl Broker {
 
     fn perform(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
+        if let Some(metrics) = &self.metrics {
+            effects.iter().for_each(|effect| count(metrics, effect));
+            metrics.on_tally(&self.core.tally());
+        }
         for effect in effects.drain(..) {
             match effect {
                 Effect::ToClient(client, message) => {
@@ -293,6 +318,21 @@ impl Broker {
             }
             other => Order::Do(other),
         });
+    }
+}
+
+/// What of an effect monitors are told.
+fn count(metrics: &Metrics, effect: &Effect) {
+    match effect {
+        Effect::ToClient(_, Message::Refused(refused)) => metrics.on_refusal(refused.refusal.code),
+        Effect::Deliver { bytes, .. } => metrics.on_strips_sent(bytes.len() as u64),
+        Effect::Note(note) => metrics.on_note(note),
+        Effect::ToClient(..)
+        | Effect::ToWorker(..)
+        | Effect::ToJournal(_)
+        | Effect::Release(_)
+        | Effect::DropClient(_)
+        | Effect::DropWorker(_) => {}
     }
 }
 

@@ -43,22 +43,18 @@ impl<W: Write> Assembler<W> {
     /// # Errors
     /// The writer's.
     pub fn begin(request: &Request, mut out: W) -> io::Result<Self> {
-        let (w, h) = (request.window.w, request.window.h);
-        match request.encoding {
-            Encoding::Png => {
-                out.write_all(&PNG_SIGNATURE)?;
-                let [w, h] = [w.to_be_bytes(), h.to_be_bytes()];
-                // 8 bits a sample, RGB, deflate, adaptive filters, not interlaced.
-                write_chunk(&mut out, *b"IHDR", &[&w, &h, &[8, 2, 0, 0, 0]])?;
-            }
-            Encoding::Counts => out.write_all(&npy_head(w, h))?,
-        }
+        write_head(&mut out, request)?;
         Ok(Self { out, encoding: request.encoding, layout: Layout::of(request), have: 0, adler32: 1 })
     }
 
     /// Strips held so far, counted from the top.
     pub fn have(&self) -> u32 {
         self.have
+    }
+
+    /// Where it is written to.
+    pub(crate) fn out(&mut self) -> &mut W {
+        &mut self.out
     }
 
     /// The picture's layout.
@@ -103,14 +99,12 @@ impl<W: Write> Assembler<W> {
 
     fn append_strip(&mut self, strip: u32, adler32: u32, encoded: &[u8]) -> Result<(), AssembleError> {
         match self.encoding {
-            Encoding::Png if strip == 0 => write_chunk(&mut self.out, *b"IDAT", &[&ZLIB_HEAD, encoded])?,
-            Encoding::Png => write_chunk(&mut self.out, *b"IDAT", &[encoded])?,
-            Encoding::Counts => {
-                if encoded.len() as u64 != self.layout.raw_len(strip) || simd_adler32::adler32(&encoded) != adler32 {
-                    return Err(AssembleError::Misfit(format!("strip {strip} is damaged")));
-                }
-                self.out.write_all(encoded)?;
+            Encoding::Counts
+                if encoded.len() as u64 != self.layout.raw_len(strip) || simd_adler32::adler32(&encoded) != adler32 =>
+            {
+                return Err(AssembleError::Misfit(format!("strip {strip} is damaged")));
             }
+            Encoding::Counts | Encoding::Png => write_strip(&mut self.out, self.encoding, strip, encoded)?,
         }
         self.adler32 = combine_adler32(self.adler32, adler32, self.layout.raw_len(strip));
         self.have = strip + 1;
@@ -125,13 +119,68 @@ impl<W: Write> Assembler<W> {
         if self.have != self.layout.strips() {
             return Err(AssembleError::Misfit(format!("{} of {} strips have come", self.have, self.layout.strips())));
         }
-        if self.encoding == Encoding::Png {
-            write_chunk(&mut self.out, *b"IDAT", &[&DEFLATE_END, &self.adler32.to_be_bytes()])?;
-            write_chunk(&mut self.out, *b"IEND", &[])?;
-        }
+        write_tail(&mut self.out, self.encoding, self.adler32)?;
         self.out.flush()?;
         Ok(self.out)
     }
+}
+
+/// Bytes of the whole file for a valid `request` whose encoded strips have `strip_bytes` bytes together.
+pub fn file_len(request: &Request, strip_bytes: u64) -> u64 {
+    let written = |write: &dyn Fn(&mut Length) -> io::Result<()>| {
+        let mut length = Length(0);
+        write(&mut length).expect("counting cannot fail");
+        length.0
+    };
+    let strips = u64::from(Layout::of(request).strips());
+    let head = written(&|out| write_head(out, request));
+    let tail = written(&|out| write_tail(out, request.encoding, 0));
+    let [first, other] = [0, 1].map(|strip| written(&|out| write_strip(out, request.encoding, strip, &[])));
+    head + first + strips.saturating_sub(1) * other + strip_bytes + tail
+}
+
+/// Counts bytes.
+struct Length(u64);
+
+impl Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write_head(out: &mut impl Write, request: &Request) -> io::Result<()> {
+    let (w, h) = (request.window.w, request.window.h);
+    match request.encoding {
+        Encoding::Png => {
+            out.write_all(&PNG_SIGNATURE)?;
+            let [w, h] = [w.to_be_bytes(), h.to_be_bytes()];
+            // 8 bits a sample, RGB, deflate, adaptive filters, not interlaced.
+            write_chunk(out, *b"IHDR", &[&w, &h, &[8, 2, 0, 0, 0]])
+        }
+        Encoding::Counts => out.write_all(&npy_head(w, h)),
+    }
+}
+
+fn write_strip(out: &mut impl Write, encoding: Encoding, strip: u32, encoded: &[u8]) -> io::Result<()> {
+    match encoding {
+        Encoding::Png if strip == 0 => write_chunk(out, *b"IDAT", &[&ZLIB_HEAD, encoded]),
+        Encoding::Png => write_chunk(out, *b"IDAT", &[encoded]),
+        Encoding::Counts => out.write_all(encoded),
+    }
+}
+
+/// `adler32` is that of all raw bytes.
+fn write_tail(out: &mut impl Write, encoding: Encoding, adler32: u32) -> io::Result<()> {
+    if encoding == Encoding::Png {
+        write_chunk(out, *b"IDAT", &[&DEFLATE_END, &adler32.to_be_bytes()])?;
+        write_chunk(out, *b"IEND", &[])?;
+    }
+    Ok(())
 }
 
 /// A PNG chunk: length, kind, data, CRC-32 of kind and data.
@@ -218,6 +267,25 @@ mod tests {
         let bytes = file.finish().unwrap();
         assert!(bytes.ends_with(&both));
         assert_eq!(bytes.len(), npy_head(65_536, 2).len() + both.len());
+    }
+
+    #[test]
+    fn the_length_of_a_file_is_known_from_that_of_its_strips() {
+        for (encoding, w, h) in [(Encoding::Counts, 65_536, 5), (Encoding::Png, 65_536, 5), (Encoding::Png, 100, 1)] {
+            let request = Request { encoding, ..counts_request(w, h) };
+            let mut file = Assembler::begin(&request, Vec::new()).unwrap();
+            let mut strip_bytes = 0;
+            for strip in 0..file.layout().strips() {
+                let len = match encoding {
+                    Encoding::Counts => usize::try_from(file.layout().raw_len(strip)).unwrap(),
+                    Encoding::Png => 10 + strip as usize,
+                };
+                let encoded = vec![1; len];
+                file.append(strip, &[meta(&encoded)], &encoded).unwrap();
+                strip_bytes += len as u64;
+            }
+            assert_eq!(file_len(&request, strip_bytes), file.finish().unwrap().len() as u64, "{encoding:?} {w} x {h}");
+        }
     }
 
     #[test]

@@ -2,20 +2,43 @@
 
 use std::{future::Future, time::Duration};
 
-use fractally_proto::{Accepted, Cancel, JobId, JobList, JobState, Keep, Layout, ListQuery, ListedJob, Message, limits};
+use fractally_proto::{
+    Accepted, Cancel, ContentId, Holder, JobId, JobKey, JobList, JobState, Keep, Layout, ListQuery, ListedJob, Message, Priority,
+    Refusal, Request, RequestId, limits,
+};
 use fractally_transport::LinkError;
 use tracing::debug;
 
 use crate::{
-    follow::{ANSWER_WITHIN, Event, FAREWELL, RenderError, check_layout},
+    follow::{Event, RenderError, check_layout},
+    question::{Question, over},
     reconnect::Reconnect,
-    render::RenderOptions,
-    session::{Broker, Session, SessionError},
+    session::{ANSWER_WITHIN, Broker, Session, SessionError},
     status::ask,
 };
 
 /// How often a broker that has not told the end of a cancelled job is asked for it.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What is to be kept, and for whom.
+#[derive(Clone, Debug)]
+pub struct KeepOptions {
+    /// The broker.
+    pub broker: Broker,
+    /// The idempotency key: the same key is the same job.
+    pub key: JobKey,
+    /// What to draw.
+    pub request: Request,
+    /// Which jobs go first.
+    pub priority: Priority,
+    /// How long a broker that was connected once may stay away.
+    pub reconnect_for: Duration,
+    /// Who wants it, until [`withdraw`](crate::withdraw): then a job that draws it already will do, and leaves the key free. Without one it
+    /// is a job of its own that nobody withdraws.
+    pub holder: Option<Holder>,
+    /// What the job is called in the logs of broker and workers.
+    pub request_id: Option<RequestId>,
+}
 
 /// A detached job that is safe on the broker's disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +74,7 @@ pub enum Cancelled {
 /// [`RenderError`]. After [`RenderError::Stopped`] and [`RenderError::Session`] the job may have been accepted all the same; the same
 /// key finds it.
 pub async fn keep(
-    options: &RenderOptions,
+    options: &KeepOptions,
     mut on_event: impl FnMut(Event),
     stop: impl Future<Output = ()>,
 ) -> Result<Kept, RenderError> {
@@ -75,14 +98,31 @@ pub async fn keep(
     }
 }
 
-/// Asks over one connection.
-async fn keep_once(options: &RenderOptions, reconnect: &mut Reconnect) -> Result<Accepted, RenderError> {
-    let RenderOptions { key, priority, request, .. } = *options;
-    let mut session = Session::open(&options.broker).await?;
-    reconnect.on_welcome();
-    request.validate(&session.welcome.limits)?;
-    session.send(&Message::Keep(Keep { key, priority, holder: None, request_id: None, request })).await?;
-    let answer = async {
+async fn keep_once(options: &KeepOptions, reconnect: &mut Reconnect) -> Result<Accepted, RenderError> {
+    let accepted = over(&options.broker, ANSWER_WITHIN, KeepQuestion { options, reconnect }).await??;
+    check_layout(&Layout::of(&options.request), accepted.strips, accepted.rows_per_strip)?;
+    Ok(accepted)
+}
+
+/// KEEP, answered by ACCEPTED or REFUSED.
+struct KeepQuestion<'a> {
+    options: &'a KeepOptions,
+    reconnect: &'a mut Reconnect,
+}
+
+impl Question for KeepQuestion<'_> {
+    type Answer = Result<Accepted, Refusal>;
+
+    async fn ask(&mut self, session: &mut Session) -> Result<Self::Answer, SessionError> {
+        if !session.is_doubtful() {
+            self.reconnect.on_welcome();
+        }
+        let KeepOptions { key, priority, request, .. } = *self.options;
+        if let Err(refusal) = request.validate(&session.welcome.limits) {
+            return Ok(Err(refusal));
+        }
+        let (holder, request_id) = (self.options.holder.clone(), self.options.request_id.clone());
+        session.send(&Message::Keep(Keep { key, priority, holder, request_id, request })).await?;
         loop {
             match session.next().await? {
                 Message::Accepted(accepted) if accepted.key == key => return Ok(Ok(accepted)),
@@ -90,16 +130,7 @@ async fn keep_once(options: &RenderOptions, reconnect: &mut Reconnect) -> Result
                 other => debug!(message = other.name(), "passed over"),
             }
         }
-    };
-    let answer: Result<Result<_, _>, SessionError> = match tokio::time::timeout(ANSWER_WITHIN, answer).await {
-        Ok(answer) => answer,
-        Err(_) => return Err(session.unanswered().into()),
-    };
-    let answer = answer?;
-    session.bye(FAREWELL).await;
-    let accepted = answer?;
-    check_layout(&Layout::of(&request), accepted.strips, accepted.rows_per_strip)?;
-    Ok(accepted)
+    }
 }
 
 /// The detached jobs of a broker, the latest first, at most [`limits::LIST_JOBS_MAX`], and those whose record it cannot read.
@@ -114,18 +145,59 @@ pub async fn list(broker: &Broker) -> Result<JobList, SessionError> {
     .await
 }
 
+/// The detached jobs that draw one of these pictures, so many questions as that takes over one connection.
+///
+/// # Errors
+/// [`SessionError`] when the broker does not answer within its connect timeout.
+pub async fn find(broker: &Broker, contents: &[ContentId]) -> Result<Vec<ListedJob>, SessionError> {
+    over(broker, broker.connect_timeout, Find { contents }).await
+}
+
+struct Find<'a> {
+    contents: &'a [ContentId],
+}
+
+impl Question for Find<'_> {
+    type Answer = Vec<ListedJob>;
+
+    async fn ask(&mut self, session: &mut Session) -> Result<Vec<ListedJob>, SessionError> {
+        let mut found = Vec::new();
+        for contents in self.contents.chunks(limits::LIST_CONTENTS_MAX) {
+            found.append(&mut jobs(session, Some(contents.to_vec())).await?);
+        }
+        Ok(found)
+    }
+}
+
+/// Asks for the list over a session to which no other list is owed.
+async fn jobs(session: &mut Session, contents: Option<Vec<ContentId>>) -> Result<Vec<ListedJob>, SessionError> {
+    session.send(&Message::ListQuery(ListQuery { contents })).await?;
+    loop {
+        match session.next().await? {
+            Message::ListReport(payload) => return Ok(JobList::decode(&payload).map_err(LinkError::Malformed)?.jobs),
+            other => debug!(message = other.name(), "passed over"),
+        }
+    }
+}
+
 /// Ends a detached job, of whichever client. Returns when the end is on the broker's disk.
 ///
 /// # Errors
 /// [`SessionError`] when the broker does not answer; the job may have ended all the same.
 pub async fn cancel(broker: &Broker, job: JobId) -> Result<Cancelled, SessionError> {
-    let mut session = Session::open(broker).await?;
-    let ended = match tokio::time::timeout(ANSWER_WITHIN, end(&mut session, job)).await {
-        Ok(ended) => ended?,
-        Err(_) => return Err(session.unanswered()),
-    };
-    session.bye(FAREWELL).await;
-    Ok(ended)
+    over(broker, ANSWER_WITHIN, End { job }).await
+}
+
+struct End {
+    job: JobId,
+}
+
+impl Question for End {
+    type Answer = Cancelled;
+
+    async fn ask(&mut self, session: &mut Session) -> Result<Cancelled, SessionError> {
+        end(session, self.job).await
+    }
 }
 
 /// To a CANCEL of a job that it does not know a broker answers nothing, and FAILED does not tell whether the job ended by this CANCEL or

@@ -9,6 +9,8 @@ use std::{
 
 use tempfile::NamedTempFile;
 
+use crate::sink::Sink;
+
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// An output that is being written.
@@ -91,6 +93,8 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
     }
     Err(io::Error::other("too many links"))
 }
+
+impl Sink for OutputFile {}
 
 impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -4,32 +4,32 @@
 
 use std::{
     future::Future,
-    io::Write,
     pin::Pin,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use fractally_proto::{Ack, Cancel, Done, JobId, Layout, Limits, Message, Progress, Refusal, Strips};
 use thiserror::Error;
 use tracing::debug;
 
 use crate::{
     assemble::{AssembleError, Assembler},
+    inbox::Inbox,
     reconnect::Reconnect,
-    session::{Broker, Session, SessionError, read_clock},
+    session::{ANSWER_WITHIN, Broker, FAREWELL, Session, SessionError, read_clock},
+    sink::Sink,
 };
 
-/// Bytes of strips that the broker may send ahead of our acknowledgements: more than the largest strip has within the default limits.
-pub(crate) const WINDOW_BYTES: u64 = 16 * 1024 * 1024;
-/// Strips are acknowledged after so many bytes, so many messages (a quarter of what the broker sends ahead), or so much time, at the
-/// latest with the last.
-const ACK_BYTES: u64 = WINDOW_BYTES / 16;
-const ACK_MESSAGES: u32 = 16;
+/// Bytes of strips that the broker may send ahead of our acknowledgements where nobody says otherwise: more than the largest strip has
+/// within the default limits.
+pub const WINDOW_BYTES: u64 = 16 * 1024 * 1024;
+/// Strips are acknowledged after this share of the window, so many strips (a quarter of the messages that the broker sends ahead), or so
+/// much time, at the latest with the last.
+const ACK_SHARE: u64 = 16;
+const ACK_STRIPS: u32 = 16;
 const ACK_EVERY: Duration = Duration::from_millis(50);
-/// How long BYE and the answer to CANCEL may take.
-pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
-/// How long a broker that lives may take for the first answer. It may have to wait for a disk.
-pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// What a follower of the render may want to show.
 #[derive(Clone, Debug)]
@@ -111,9 +111,12 @@ pub enum RenderError {
 }
 
 /// What asks a broker for the strips of a job.
-pub(crate) trait Source<W: Write> {
+pub(crate) trait Source<W: Sink> {
     /// Whether the question is within what the broker takes.
     fn check(&self, limits: &Limits) -> Result<(), RenderError>;
+
+    /// The largest strip that may come, bytes, as far as that is known before there is a file.
+    fn strip_len_max(&self) -> u64;
 
     /// The message that asks for what is not held.
     fn question(&self, held: Held) -> Message;
@@ -150,26 +153,38 @@ pub(crate) fn check_layout(layout: &Layout, strips: u32, rows_per_strip: u32) ->
     Err(AssembleError::Misfit(format!("it cuts the picture into {strips} strips of {rows_per_strip} rows")))
 }
 
+/// How a job is followed.
+pub(crate) struct Following<'a> {
+    pub(crate) broker: &'a Broker,
+    /// How long a broker that was connected once may stay away.
+    pub(crate) reconnect_for: Duration,
+    /// Bytes of strips that may come ahead of our acknowledgements; the largest strip always may.
+    pub(crate) window_bytes: u64,
+}
+
 /// Follows what `source` asks for until it is complete. Ready `stop` leaves, and cancels the job if it is ours.
-pub(crate) async fn follow<W: Write>(
-    broker: &Broker,
-    reconnect_for: Duration,
+pub(crate) async fn follow<W: Sink>(
+    following: Following<'_>,
     source: impl Source<W>,
     file: Option<Assembler<W>>,
     on_event: impl FnMut(Event),
     stop: impl Future<Output = ()>,
 ) -> Result<Rendered<W>, RenderError> {
     tokio::pin!(stop);
+    let Following { broker, reconnect_for, window_bytes } = following;
     let started = read_clock();
     let mut reconnect = Reconnect::new(broker, reconnect_for);
     let mut follower = Follower {
         source,
         file,
+        window_bytes,
+        window_told: 0,
+        inbox: Inbox::default(),
         begun: None,
         cached: None,
         engine: None,
         unsaid_bytes: 0,
-        unsaid_messages: 0,
+        unsaid_strips: 0,
         said_at: started,
         on_event,
     };
@@ -191,23 +206,28 @@ fn no_file() -> AssembleError {
     AssembleError::Misfit("some of a picture that was not named".to_owned())
 }
 
-struct Follower<S, W: Write, F: FnMut(Event)> {
+struct Follower<S, W: Sink, F: FnMut(Event)> {
     source: S,
     file: Option<Assembler<W>>,
+    /// What is wanted, and what the question over this connection said.
+    window_bytes: u64,
+    window_told: u64,
+    /// What has come over this connection while the sink was full.
+    inbox: Inbox,
     /// The answer on this connection.
     begun: Option<Begun>,
     /// Whether the first answer of all told of a job that was over.
     cached: Option<bool>,
-    /// The engine that rendered the strips that are held.
+    /// The engine that rendered the strips that have come.
     engine: Option<String>,
-    /// Bytes and messages of strips that are held and not acknowledged yet, and when something was acknowledged last.
+    /// Bytes and number of strips that are held and not acknowledged yet, and when something was acknowledged last.
     unsaid_bytes: u64,
-    unsaid_messages: u32,
+    unsaid_strips: u32,
     said_at: Instant,
     on_event: F,
 }
 
-impl<W: Write, S: Source<W>, F: FnMut(Event)> Follower<S, W, F> {
+impl<W: Sink, S: Source<W>, F: FnMut(Event)> Follower<S, W, F> {
     /// Follows the job over one connection.
     async fn follow(
         &mut self,
@@ -219,47 +239,75 @@ impl<W: Write, S: Source<W>, F: FnMut(Event)> Follower<S, W, F> {
             session = Session::open(broker) => session?,
             () = &mut stop => return Err(RenderError::Stopped),
         };
-        reconnect.on_welcome();
-        self.source.check(&session.welcome.limits)?;
+        loop {
+            let ended = self.follow_over(&mut session, reconnect, stop.as_mut()).await;
+            match ended {
+                // It waited in a pool, and is replaced as if it had not been there.
+                Err(RenderError::Session(_)) if session.is_doubtful() => {
+                    session = tokio::select! {
+                        session = session.replace(broker) => session?,
+                        () = &mut stop => return Err(RenderError::Stopped),
+                    };
+                }
+                Err(error @ RenderError::Session(_)) => return Err(error),
+                // What fails here, such as a full disk, the broker cannot know.
+                Err(RenderError::Assemble(_) | RenderError::NotDone { .. } | RenderError::Stopped) => {
+                    if let Some(Begun { job, is_ours: true, .. }) = self.begun {
+                        // Going tells the same when the answer does not come, and where there is no id yet.
+                        let _ = tokio::time::timeout(FAREWELL, cancel(&mut session, job)).await;
+                    }
+                    session.close(FAREWELL).await;
+                    return ended;
+                }
+                // The broker's own last word.
+                Ok(_) | Err(RenderError::Refused(_) | RenderError::Failed(_) | RenderError::NoPicture(_)) => {
+                    session.close(FAREWELL).await;
+                    return ended;
+                }
+            }
+        }
+    }
+
+    async fn follow_over(
+        &mut self,
+        session: &mut Session,
+        reconnect: &mut Reconnect,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Done, RenderError> {
         self.begun = None;
-        // The question says what is held.
-        (self.unsaid_bytes, self.unsaid_messages) = (0, 0);
-        session.send(&self.source.question(self.held())).await?;
+        // The question says what is held; what waits comes again.
+        self.inbox.clear();
+        (self.unsaid_bytes, self.unsaid_strips) = (0, 0);
+        if !session.is_doubtful() {
+            reconnect.on_welcome();
+        }
+        self.source.check(&session.welcome.limits)?;
+        let held = self.held();
+        self.window_told = held.window_bytes;
+        let question = self.source.question(held);
+        session.send(&question).await?;
         let asked_at = read_clock();
         loop {
             let message = tokio::select! {
-                message = session.next() => message?,
-                () = tokio::time::sleep_until((self.said_at + ACK_EVERY).into()), if self.unsaid_messages > 0 => {
-                    self.acknowledge(&mut session).await?;
-                    continue;
+                message = session.next() => Some(message?),
+                () = tokio::time::sleep_until((self.said_at + ACK_EVERY).into()), if self.unsaid_strips > 0 => {
+                    self.acknowledge(session).await?;
+                    None
                 }
                 () = tokio::time::sleep_until((asked_at + ANSWER_WITHIN).into()), if self.begun.is_none() => {
                     return Err(session.unanswered().into());
                 }
-                () = &mut stop => {
-                    self.leave(session).await;
-                    return Err(RenderError::Stopped);
-                }
+                () = std::future::poll_fn(|context| self.poll_room(context)), if !self.inbox.is_empty() => None,
+                () = &mut stop => return Err(RenderError::Stopped),
             };
-            match self.on_message(&mut session, message).await {
-                Ok(Some(done)) => {
-                    session.bye(FAREWELL).await;
-                    return Ok(done);
-                }
-                Ok(None) => {}
-                // What fails here, such as a full disk, the broker cannot know.
-                Err(error @ (RenderError::Assemble(_) | RenderError::NotDone { .. })) => {
-                    self.leave(session).await;
-                    return Err(error);
-                }
-                Err(error @ RenderError::Session(_)) => return Err(error),
-                // The broker's own last word.
-                Err(error) => {
-                    session.bye(FAREWELL).await;
-                    return Err(error);
-                }
+            if let Some(message) = message
+                && let Some(done) = self.on_message(message)?
+            {
+                return Ok(done);
             }
+            self.put_away(session).await?;
             if self.begun.is_some() {
+                reconnect.on_welcome();
                 reconnect.on_success();
             }
         }
@@ -271,16 +319,18 @@ impl<W: Write, S: Source<W>, F: FnMut(Event)> Follower<S, W, F> {
 
     fn held(&self) -> Held {
         let have = self.have();
-        let strip_len_max = self.file.as_ref().map_or(0, |file| file.layout().strip_len_max());
-        Held { have, engine: self.engine.clone().filter(|_| have > 0), window_bytes: WINDOW_BYTES.max(strip_len_max) }
+        let known = self.file.as_ref().map(|file| file.layout().strip_len_max());
+        let window_bytes = self.window_bytes.max(known.unwrap_or_else(|| self.source.strip_len_max()));
+        Held { have, engine: self.engine.clone().filter(|_| have > 0), window_bytes }
     }
 
     /// Tells the broker what is held.
     async fn acknowledge(&mut self, session: &mut Session) -> Result<(), SessionError> {
         if let Some(begun) = &self.begun {
-            session.send(&Message::Ack(Ack { job: begun.job, have: self.have() })).await?;
+            let ack = Message::Ack(Ack { job: begun.job, have: self.have() });
+            session.send(&ack).await?;
         }
-        (self.unsaid_bytes, self.unsaid_messages, self.said_at) = (0, 0, read_clock());
+        (self.unsaid_bytes, self.unsaid_strips, self.said_at) = (0, 0, read_clock());
         Ok(())
     }
 
@@ -288,11 +338,15 @@ impl<W: Write, S: Source<W>, F: FnMut(Event)> Follower<S, W, F> {
     /// acknowledged when its time is over, for there may be no more before it.
     fn is_ack_due(&self) -> bool {
         let is_last = self.file.as_ref().is_some_and(|file| file.have() == file.layout().strips());
-        let is_much = self.unsaid_bytes >= ACK_BYTES || self.unsaid_messages >= ACK_MESSAGES;
-        is_last || is_much || self.said_at.elapsed() >= ACK_EVERY
+        let is_much = self.unsaid_bytes >= self.window_bytes / ACK_SHARE || self.unsaid_strips >= ACK_STRIPS;
+        self.unsaid_strips > 0 && (is_last || is_much || self.said_at.elapsed() >= ACK_EVERY)
     }
 
-    async fn on_message(&mut self, session: &mut Session, message: Message) -> Result<Option<Done>, RenderError> {
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.file.as_mut().map_or(Poll::Ready(()), |file| file.out().poll_room(context))
+    }
+
+    fn on_message(&mut self, message: Message) -> Result<Option<Done>, RenderError> {
         if let Some(begun) = self.source.answer(&message, &mut self.file)? {
             debug!(job = %begun.job, cached = begun.cached, "{}", message.name());
             (self.on_event)(begun.event.clone());
@@ -302,15 +356,7 @@ impl<W: Write, S: Source<W>, F: FnMut(Event)> Follower<S, W, F> {
         }
         let job = self.begun.as_ref().map(|begun| begun.job);
         match message {
-            Message::Strips(strips, payload) if Some(strips.job) == job => {
-                let rows = self.append(strips, &payload)?;
-                self.unsaid_bytes += payload.len() as u64;
-                self.unsaid_messages += 1;
-                if self.is_ack_due() {
-                    self.acknowledge(session).await?;
-                }
-                (self.on_event)(Event::Rows { rows });
-            }
+            Message::Strips(strips, payload) if Some(strips.job) == job => self.on_strips(strips, payload)?,
             Message::Progress(progress) if Some(progress.job) == job => (self.on_event)(Event::Progress(progress)),
             Message::Done(done) if Some(done.job) == job => return Ok(Some(done)),
             Message::Failed(failed) if Some(failed.job) == job => return Err(RenderError::Failed(failed.reason)),
@@ -319,29 +365,56 @@ impl<W: Write, S: Source<W>, F: FnMut(Event)> Follower<S, W, F> {
         Ok(None)
     }
 
-    /// Puts strips away and gives the rows that are held then.
-    fn append(&mut self, strips: Strips, payload: &[u8]) -> Result<u32, AssembleError> {
-        let file = self.file.as_mut().ok_or_else(no_file)?;
-        if self.engine.as_ref().is_some_and(|engine| *engine != strips.engine && file.have() > 0) {
+    fn on_strips(&mut self, strips: Strips, payload: Bytes) -> Result<(), AssembleError> {
+        let has_some = self.have() > 0 || !self.inbox.is_empty();
+        if has_some && self.engine.as_ref().is_some_and(|engine| *engine != strips.engine) {
             return Err(AssembleError::Misfit(format!("engine {} after another", strips.engine)));
         }
-        file.append(strips.first, &strips.strips, payload)?;
-        debug!(have = file.have(), "strips");
+        self.inbox.put(&strips, payload, self.window_told)?;
         self.engine = Some(strips.engine);
-        Ok(file.layout().rows_before(file.have()))
+        Ok(())
     }
 
-    /// Goes, and tells the broker that nobody waits for a job of ours any more. Without an id yet, going says the same.
-    async fn leave(&self, mut session: Session) {
-        if let Some(Begun { job, is_ours: true, .. }) = self.begun {
-            let told = async {
-                session.send(&Message::Cancel(Cancel { job, holder: None })).await?;
-                while !matches!(session.next().await?, Message::Failed(_) | Message::Done(_)) {}
-                Ok::<_, SessionError>(())
-            };
-            // The farewell below tells the same when the answer does not come.
-            let _ = tokio::time::timeout(FAREWELL, told).await;
+    /// Writes what waits, as far as the sink has room, and tells the broker.
+    async fn put_away(&mut self, session: &mut Session) -> Result<(), RenderError> {
+        if self.inbox.is_empty() {
+            return Ok(());
         }
-        session.bye(FAREWELL).await;
+        let rows = self.write()?;
+        if self.is_ack_due() {
+            self.acknowledge(session).await?;
+        }
+        if let Some(rows) = rows {
+            (self.on_event)(Event::Rows { rows });
+        }
+        Ok(())
+    }
+
+    /// Writes what waits, as far as the sink has room, and gives the rows that are held then if there are more.
+    fn write(&mut self) -> Result<Option<u32>, AssembleError> {
+        let file = self.file.as_mut().ok_or_else(no_file)?;
+        let before = file.have();
+        while !file.out().is_full()
+            && let Some(strip) = self.inbox.take()
+        {
+            file.append(strip.index, &[strip.meta], &strip.encoded)?;
+            self.unsaid_bytes += strip.encoded.len() as u64;
+            self.unsaid_strips += 1;
+        }
+        file.out().hand_on();
+        debug!(have = file.have(), "strips");
+        Ok((file.have() > before).then(|| file.layout().rows_before(file.have())))
+    }
+}
+
+/// Tells the broker that nobody waits for the job any more, and waits for its end.
+async fn cancel(session: &mut Session, job: JobId) -> Result<(), SessionError> {
+    session.send(&Message::Cancel(Cancel { job, holder: None })).await?;
+    loop {
+        match session.next().await? {
+            Message::Failed(failed) if failed.job == job => return Ok(()),
+            Message::Done(done) if done.job == job => return Ok(()),
+            other => debug!(message = other.name(), "passed over"),
+        }
     }
 }

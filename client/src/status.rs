@@ -1,11 +1,12 @@
 //! Asks a broker about itself.
 
-use std::time::Duration;
-
 use fractally_proto::{DecodeError, JobId, JobQuery, JobReport, JobStory, Message, Status};
 use fractally_transport::LinkError;
 
-use crate::session::{Broker, Session, SessionError};
+use crate::{
+    question::{Question, over},
+    session::{Broker, Session, SessionError},
+};
 
 /// The broker, its workers and its jobs, now.
 ///
@@ -33,22 +34,29 @@ pub async fn story(broker: &Broker, job: JobId) -> Result<Option<JobStory>, Sess
 }
 
 /// Says one thing and waits for the answer.
-pub(crate) async fn ask<T>(
+pub(crate) async fn ask<T: Send>(
     broker: &Broker,
     question: &Message,
-    answer_in: impl Fn(&Message) -> Option<Result<T, DecodeError>>,
+    answer_in: impl Fn(&Message) -> Option<Result<T, DecodeError>> + Send,
 ) -> Result<T, SessionError> {
-    let mut session = Session::open(broker).await?;
-    session.send(question).await?;
-    let answer = async {
+    over(broker, broker.connect_timeout, Ask { question, answer_in }).await
+}
+
+struct Ask<'a, F> {
+    question: &'a Message,
+    answer_in: F,
+}
+
+impl<T: Send, F: Fn(&Message) -> Option<Result<T, DecodeError>> + Send> Question for Ask<'_, F> {
+    type Answer = T;
+
+    async fn ask(&mut self, session: &mut Session) -> Result<T, SessionError> {
+        session.send(self.question).await?;
         loop {
-            if let Some(answer) = answer_in(&session.next().await?) {
+            let message = session.next().await?;
+            if let Some(answer) = (self.answer_in)(&message) {
                 return answer.map_err(|error| LinkError::Malformed(error).into());
             }
         }
-    };
-    let silent = || SessionError::Silent { endpoint: broker.endpoint.clone() };
-    let answer = tokio::time::timeout(broker.connect_timeout, answer).await.map_err(|_| silent())?;
-    session.bye(Duration::from_millis(500)).await;
-    answer
+    }
 }

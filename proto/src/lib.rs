@@ -14,6 +14,7 @@ pub mod limits;
 mod message;
 mod msgpack;
 mod names;
+pub mod notation;
 mod refusal;
 mod request;
 mod status;

@@ -7,7 +7,7 @@ use fractally_client::Broker;
 use fractally_proto::{JobId, JobState};
 use fractally_transport::Endpoint;
 
-use super::{Format, PictureArgs, PriorityArg, name, seconds};
+use super::{Format, PictureArgs, PriorityArg, format, name, seconds};
 use crate::{AGENT, exit, life};
 
 /// What a broker listens at where nothing else is said.
@@ -33,6 +33,7 @@ impl ReachArgs {
             account,
             epoch: life::new_epoch(),
             connect_timeout: self.connect_timeout,
+            sessions: None,
         }
     }
 
@@ -58,8 +59,9 @@ Examples:
 pub(crate) struct SubmitArgs {
     #[command(flatten)]
     pub(crate) picture: PictureArgs,
-    /// What to draw: a picture, or raw counts as u32 (height x width).
-    #[arg(long, value_enum, default_value = "png")]
+    /// What to draw: png, a picture, or npy, raw counts as u32 (height x width). Other formats are made from a png by who takes it:
+    /// `fractally fetch JOB -o FILE.webp` converts.
+    #[arg(long, value_name = "png|npy", default_value = "png", value_parser = format::of_job)]
     pub(crate) format: Format,
     /// Interactive jobs go before normal ones, and those before batch ones; no class is starved.
     #[arg(long, value_enum, default_value = "normal")]
@@ -95,8 +97,9 @@ Example:
 const FETCH_HELP: &str = "\
 Where the picture is not complete, tells how far it is and ends with exit code 5.
 
-Example:
-  job=$(fractally submit); until fractally fetch $job -o julia.png || [ $? -ne 5 ]; do sleep 2; done";
+Examples:
+  job=$(fractally submit); until fractally fetch $job -o julia.png || [ $? -ne 5 ]; do sleep 2; done
+  fractally fetch $job -o julia.webp";
 
 /// Options of `attach`.
 #[derive(Debug, Args)]
@@ -120,9 +123,14 @@ pub(crate) struct FollowArgs {
     /// The job's id, or its first or last digits (4 at least) where only one job has them.
     #[arg(value_name = "JOB", value_parser = job_name)]
     pub(crate) job: JobName,
-    /// Where the picture goes; `-` is standard output [default: JOB.png or JOB.npy, as the job draws].
+    /// Where the picture goes, as .png, .webp, .jpg, .jpeg, .tif or .tiff, or .npy where the job draws counts; `-` is standard output
+    /// [default: JOB.png or JOB.npy, as the job draws].
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// What to write [default: as the file's ending says, else as the job draws]. All but png and npy are converted in memory once the
+    /// picture is complete.
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
     /// Print what it took as one line of JSON to stdout (to stderr with `-o -`).
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,12 +1,12 @@
 //! The options that say what to draw, for every subcommand that asks for a picture.
 
 use clap::{
-    Args, ValueEnum,
+    Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use fractally_proto::{Colour, ColourMap, Encoding, Request, Size, Window};
+use fractally_proto::{Colour, ColourMap, Request, Size, Window, notation};
 
-use crate::notation;
+use super::Format;
 
 /// What to draw.
 #[derive(Debug, Args)]
@@ -43,34 +43,12 @@ pub(crate) struct PictureArgs {
 /// Red, green and blue. A name of its own, since clap takes a bare array for a list of values.
 pub(crate) type InteriorColour = [u8; 3];
 
-/// What a file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// A PNG picture.
-    Png,
-    /// Raw counts.
-    Npy,
-}
-
-impl Format {
-    /// The format of what a job draws.
-    pub(crate) fn of(encoding: Encoding) -> Self {
-        match encoding {
-            Encoding::Png => Self::Png,
-            Encoding::Counts => Self::Npy,
-        }
-    }
-
-    /// How a file's name ends.
-    pub(crate) fn ending(self) -> &'static str {
-        match self {
-            Self::Png => "png",
-            Self::Npy => "npy",
-        }
-    }
-}
-
 impl PictureArgs {
+    /// The option that says how many pixels there are to draw.
+    pub(crate) fn size_option(&self) -> &'static str {
+        if self.window.is_some() { "--window" } else { "--size" }
+    }
+
     /// The request that the options describe.
     pub(crate) fn request(&self, format: Format) -> Request {
         Request {
@@ -82,10 +60,7 @@ impl PictureArgs {
             iterations: self.iter,
             bailout: self.bailout,
             colour: Colour { map: self.cmap, interior: self.interior },
-            encoding: match format {
-                Format::Png => Encoding::Png,
-                Format::Npy => Encoding::Counts,
-            },
+            encoding: format.encoding(),
         }
     }
 }

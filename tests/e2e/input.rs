@@ -31,7 +31,7 @@ const CASES: &[(&[&str], &[&str])] = &[
     (&["--workers", "2", "--broker", "tcp://127.0.0.1:1"], &["--workers", "--broker"]),
     (&["--kernel", "scalar", "--broker", "tcp://127.0.0.1:1"], &["--kernel", "--broker"]),
     (&["--kernel", "abacus"], &["--kernel", "abacus", "scalar"]),
-    (&["-o", "a.gif"], &["--output", ".png", ".npy", "--format"]),
+    (&["-o", "a.gif"], &["--output", ".png", ".webp", ".jpg", ".tiff", ".npy", "--format"]),
     (&["--broker", "localhost"], &["--broker", "tcp://HOST:PORT"]),
 ];
 

@@ -1,9 +1,10 @@
 //! The whole system, across real processes: what the README promises, as a user would see it.
 //!
 //! `picture.rs`: same bytes whoever rendered it. `reference.rs`: the counts of another program. `leave.rs`: nothing stays behind.
-//! `input.rs`: bad input is told clearly. `lan.rs`: broker, workers and clients on their own. `drain.rs`: asked to stop, they finish what
-//! they have. `detached.rs`: jobs that outlive client and broker. `disk.rs`: the disk under those. `peers.rs`: neighbours that break the
-//! protocol. `strangers.rs`: neighbours that speak it well and mean it ill. `attacks.rs`: neighbours that mean harm below it.
+//! `formats.rs`: other formats than PNG. `input.rs`: bad input is told clearly. `lan.rs`: broker, workers and clients on their own.
+//! `drain.rs`: asked to stop, they finish what they have. `detached.rs`: jobs that outlive client and broker. `disk.rs`: the disk under
+//! those. `library.rs`: what a server does with the client's library. `peers.rs`: neighbours that break the protocol. `strangers.rs`:
+//! neighbours that speak it well and mean it ill. `attacks.rs`: neighbours that mean harm below it. `metrics.rs`: what monitors are told.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -11,9 +12,12 @@ mod attacks;
 mod detached;
 mod disk;
 mod drain;
+mod formats;
 mod input;
 mod lan;
 mod leave;
+mod library;
+mod metrics;
 mod peers;
 mod picture;
 mod reference;

@@ -43,13 +43,15 @@ fn dependencies(manifest: &str) -> BTreeSet<String> {
 #[test]
 fn imports_point_one_way() {
     let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
-        ("Cargo.toml", &["broker", "client", "proto", "transport", "worker"][..]),
+        ("Cargo.toml", &["broker", "client", "gateway", "metrics", "proto", "transport", "worker"][..]),
         ("broker/Cargo.toml", &["broker-core", "journal", "proto", "transport"]),
         ("broker/core/Cargo.toml", &["proto"]),
         ("client/Cargo.toml", &["proto", "transport"]),
         ("fractal/Cargo.toml", &[]),
         ("fuzz/Cargo.toml", &["journal", "proto"]),
+        ("gateway/Cargo.toml", &["client", "metrics", "proto"]),
         ("journal/Cargo.toml", &["proto"]),
+        ("metrics/Cargo.toml", &[]),
         ("proto/Cargo.toml", &[]),
         ("simulator/Cargo.toml", &["broker-core", "fractal", "proto"]),
         ("tests/kit/Cargo.toml", &["proto", "transport"]),
@@ -96,6 +98,24 @@ fn every_file_says_what_it_is_and_stays_one_idea() {
         assert!(text.starts_with("//!"), "{} does not open with what it is", path.display());
         let lines = text.lines().count();
         assert!(lines <= LINES_MAX, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn the_pages_say_what_they_are_and_need_nothing_from_elsewhere() {
+    let opening = BTreeMap::from([("js", "// "), ("css", "/* "), ("html", "<!doctype html>\n<!-- ")]);
+    for (ending, opening) in opening {
+        let paths: Vec<_> = files(ending).into_iter().filter(|path| path.starts_with(root().join("gateway/web"))).collect();
+        assert!(!paths.is_empty(), "there are {ending} files");
+        for path in paths {
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.starts_with(opening), "{} does not open with what it is", path.display());
+            assert!(text.lines().count() <= 500, "{} is more than one idea", path.display());
+            // What the pages' Content-Security-Policy forbids would fail only in a browser.
+            for word in ["://", "<style", " style=", "<script>", "onclick=", "innerHTML", "eval("] {
+                assert!(!text.contains(word), "{} has {word:?}", path.display());
+            }
+        }
     }
 }
 

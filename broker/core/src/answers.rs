@@ -101,6 +101,8 @@ impl Core {
         let executed = tile.executed.unwrap_or(iterations).min(iterations);
         let units = job.cost.cost_of_tile(pixels, executed);
         self.count_tile(from, iterations);
+        self.tally.iterations = self.tally.iterations.saturating_add(iterations);
+        self.tally.compute_ns = self.tally.compute_ns.saturating_add(tile.compute_ns);
         // A mirror tells nothing of the rows beside it, nor how fast its worker iterates.
         if !is_mirror {
             self.learn_speed(from, units, iterations, tile.compute_ns);

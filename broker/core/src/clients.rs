@@ -221,7 +221,8 @@ impl Core {
             }
         }
         self.archive(now, id, &job, ending.to_string());
-        out.push(Effect::Note(Note::JobEnded { job: id, ending, request_id: job.request_id }));
+        let lasted = now.saturating_sub(job.accepted_at);
+        out.push(Effect::Note(Note::JobEnded { job: id, ending, lasted, request_id: job.request_id }));
     }
 
     /// Takes a job off the grid: what workers still do for it is withdrawn, what is held is released.

@@ -163,6 +163,8 @@ pub enum Note {
         job: JobId,
         /// How.
         ending: Ending,
+        /// Since it was accepted; since the start where it was accepted in an earlier life.
+        lasted: Duration,
         /// What the job is called in logs.
         request_id: Option<RequestId>,
     },

@@ -79,6 +79,9 @@ impl Core {
             }
         }
         assert!(living.is_empty(), "living leases that no job knows: {living:?}");
+        let (tally, under_way) = (self.tally, self.jobs.values().map(|job| job.living.len() as u64).sum::<u64>());
+        assert_eq!(tally.leased, tally.ended() + under_way, "tries under way: {under_way}, of {tally:?}");
+        assert!(tally.retries + tally.backups <= tally.leased, "{tally:?}");
     }
 
     fn check_jobs(&self) {

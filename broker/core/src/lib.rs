@@ -15,13 +15,14 @@
 //!
 //! Read next: `job` (the strips of one job and the invariants they keep), `schedule` (who gets which band), `shares` (whose turn it is),
 //! `way` (what busy workers give back for better jobs), `helpers` (what idle ones take over), `bounds` (what one account may have), `answers` (what workers send back, and blame), `submit` and `clients` (a job's life as its client sees it),
-//! `cost` (how long a band will take), `invariants` (what must hold after every event).
+//! `cost` (how long a band will take), `census` (what a monitor is told), `invariants` (what must hold after every event).
 
 #[macro_use]
 mod sabotage;
 
 mod answers;
 mod bounds;
+mod census;
 mod clients;
 mod conduct;
 mod config;
@@ -52,6 +53,7 @@ use std::{
     time::Duration,
 };
 
+pub use census::{Census, JobsNow, Tally};
 pub use config::{Config, JournalBounds, WEIGHT_MAX};
 pub use effect::{Effect, Ending, Note, Why};
 pub use event::{ClientId, ClientSays, PayloadId, WorkerId, WorkerSays};
@@ -107,6 +109,7 @@ pub struct Core {
     attempts_ever: u64,
     jobs_done: u64,
     jobs_lost: u64,
+    tally: Tally,
 }
 
 impl Core {
@@ -134,6 +137,7 @@ impl Core {
             attempts_ever: 0,
             jobs_done: 0,
             jobs_lost: 0,
+            tally: Tally::default(),
         }
     }
 

@@ -136,6 +136,7 @@ impl Core {
     fn lease_again(&mut self, now: Duration, id: JobId, to: To, work: Work, out: &mut Vec<Effect>) {
         let band = work.band;
         let attempt = self.next_attempt();
+        self.tally.retries += 1;
         self.change(id, |job| job.lease(work, Holder { worker: to.worker, attempt }));
         self.hold(now, to, id, (attempt, band.into()), None, out);
     }
@@ -187,6 +188,8 @@ impl Core {
                 let is_backup = job.leased.get(&band.first).is_some_and(|leased| leased.holders.len() > 1);
                 let charge = price(&self.fleet, job, worker, (band, leased_as != attempt));
                 charges += charge;
+                self.tally.leased += 1;
+                self.tally.backups += u64::from(is_backup);
                 let name = worker.about.name.clone();
                 job.living.insert(leased_as, Living { leased: now, worker: to, name, charge });
                 out.push(Effect::Note(Note::BandLeased {

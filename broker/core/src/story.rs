@@ -63,6 +63,7 @@ impl Core {
     ) -> Duration {
         let told = self.jobs.get_mut(&id).and_then(|job| Some((job.living.remove(&attempt)?, job)));
         let Some((Living { leased, name: worker, .. }, job)) = told else { return Duration::ZERO };
+        self.tally.end(end);
         let (leased_ms, lasted_us) = told_times(job.accepted_at, leased, now);
         job.story.tell(TryStory { attempt, first, strips, worker, leased_ms, lasted_us, end, why });
         now.saturating_sub(leased)

@@ -2,14 +2,17 @@
 
 use std::{
     io::{BufRead, BufReader},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     process::{Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
 };
 
 use serde_json::Value;
 
-use crate::{Lab, Process, Run, eventually};
+use crate::{DEADLINE, Lab, Process, Run, eventually};
 
 /// A running broker.
 pub struct Broker {
@@ -57,7 +60,26 @@ impl Broker {
     /// What it said when it ended instead.
     pub fn try_start_by(mut command: Command) -> Result<Self, Run> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = Process::of(command.spawn().expect("the broker starts"));
+        Self::ready(Process::of(command.spawn().expect("the broker starts")))
+    }
+
+    /// Starts a broker on free ports with these options, one of which makes it serve metrics, and gives where as its log tells it.
+    pub fn start_with_metrics(lab: &Lab, options: &[&str]) -> (Self, SocketAddr) {
+        let command = lab.command(["broker", "--client-port", "0", "--worker-port", "0"].iter().chain(options));
+        let (tell, told) = mpsc::channel();
+        let process = lab.follow(command, move |line| {
+            let address = line.split_once("http://").and_then(|(_, rest)| rest.split_once("/metrics"));
+            if let Some(address) = address.and_then(|(address, _)| address.parse().ok()) {
+                let _ = tell.send(address);
+            }
+        });
+        let broker = Self::ready(process).unwrap_or_else(|run| panic!("the broker does not start: {run:?}"));
+        let address = told.recv_timeout(DEADLINE).expect("it says where its metrics are");
+        (broker, address)
+    }
+
+    /// Waits until a broker that was started listens.
+    fn ready(mut process: Process) -> Result<Self, Run> {
         let stdout = process.child().stdout.take().expect("its stdout is piped");
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).expect("what it says can be read");

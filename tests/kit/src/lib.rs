@@ -8,6 +8,7 @@
 
 mod detached;
 mod dice;
+mod gateway;
 mod grid;
 mod mount;
 mod netns;
@@ -23,6 +24,7 @@ use std::{
 };
 
 pub use dice::{Dice, seed_of};
+pub use gateway::{Answer, Gateway};
 pub use grid::{Broker, Worker, lasting_ports};
 pub use mount::Mount;
 pub use netns::Lan;

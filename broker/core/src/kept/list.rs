@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use fractally_proto::{DamagedJob, JobId, JobList, JobState, JournalStatus, ListQuery, ListedJob, Message, limits};
 
-use super::{Kept, KeptEnding, Phase};
+use super::{Keeping, Kept, KeptEnding, Phase};
 use crate::{ClientId, Core, Effect, KeptTotals, job::Job, millis};
 
 impl Core {
@@ -93,6 +93,13 @@ impl Core {
             bytes_max: bounds.bytes_max,
             trouble: self.kept.trouble.clone(),
         })
+    }
+}
+
+impl Keeping {
+    /// Whether the strips of a living job have no room on disk at present.
+    pub(crate) fn is_paused(&self, id: JobId) -> bool {
+        self.trouble.is_some() || self.cramped.contains(&id)
     }
 }
 

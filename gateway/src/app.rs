@@ -1,0 +1,142 @@
+//! All routes, what they share, and the description of the interface that is made from them.
+
+use std::{ops::Deref, sync::Arc};
+
+use axum::{Json, Router, extract::DefaultBodyLimit, middleware, response::IntoResponse, routing::get};
+use http::{HeaderName, Method, header};
+use tokio::sync::Semaphore;
+use tower::util::option_layer;
+use tower_http::{
+    cors::{AllowOrigin, CorsLayer},
+    timeout::RequestBodyTimeoutLayer,
+};
+use utoipa::{OpenApi, openapi};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{
+    Config, events,
+    grid::Grid,
+    health::{self, Ready},
+    image,
+    metrics::{self, Metrics},
+    preview::{self, Previews},
+    problem::Problem,
+    renders,
+    smalls::Smalls,
+    talk, tiles, trail,
+    turnstile::Turnstile,
+    watch::Watch,
+};
+
+/// Pictures that are converted at once; each is in memory.
+const CONVERSIONS_MAX: usize = 2;
+
+/// What every handler may use.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Parts>);
+
+/// See [`App`].
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) grid: Grid,
+    pub(crate) watch: Watch,
+    pub(crate) smalls: Smalls,
+    pub(crate) previews: Previews,
+    pub(crate) ready: Ready,
+    pub(crate) turnstile: Turnstile,
+    pub(crate) metrics: Metrics,
+    pub(crate) conversions: Arc<Semaphore>,
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl App {
+    /// Everything that handlers share. Starts to look at the grid, so it wants a runtime.
+    pub(crate) fn new(config: Config) -> Self {
+        let grid = Grid::new(&config);
+        let metrics = Metrics::new();
+        let smalls = Smalls::new(grid.clone(), metrics.clone(), config.bounds.cache_bytes);
+        Self(Arc::new(Parts {
+            watch: Watch::start(grid.clone()),
+            ready: Ready::start(grid.clone()),
+            previews: Previews::new(grid.clone(), smalls.clone()),
+            turnstile: Turnstile::new(config.bounds),
+            conversions: Arc::new(Semaphore::new(CONVERSIONS_MAX)),
+            smalls,
+            metrics,
+            grid,
+            config,
+        }))
+    }
+
+    /// The whole service.
+    pub(crate) fn router(self) -> Router {
+        let (api, description) = described().split_for_parts();
+        let cors = cors(&self.config);
+        let bounds = self.config.bounds;
+        api.route("/openapi.json", get(move || async move { Json(description).into_response() }))
+            .merge(talk::pages())
+            .merge(metrics::routes())
+            .fallback(|| async { Problem::of_status(http::StatusCode::NOT_FOUND) })
+            .layer(DefaultBodyLimit::max(bounds.body_bytes))
+            .layer(RequestBodyTimeoutLayer::new(bounds.patience))
+            .layer(option_layer(cors))
+            .layer(middleware::from_fn_with_state(self.clone(), trail::follow))
+            .with_state(self)
+    }
+}
+
+/// The description of the interface, OpenAPI 3.1.
+pub fn openapi() -> openapi::OpenApi {
+    described().into_openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Fractally",
+        description = "Julia sets, rendered on a grid. Problems are RFC 9457 bodies that name the field. Every answer has an X-Request-Id, \
+            which the logs of gateway, broker and workers have too; a client may choose it. Renders are counted for the client's address, or \
+            for the name in the header Fractally-Client, as far as interest in them goes.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    tags(
+        (name = "renders", description = "Pictures of any size, rendered whether or not anybody waits"),
+        (name = "tiles", description = "Maps"),
+        (name = "talk", description = "The calls of the talk that this grew out of"),
+        (name = "health", description = "For those who run it"),
+    )
+)]
+struct Description;
+
+fn described() -> OpenApiRouter<App> {
+    let mut router = OpenApiRouter::with_openapi(Description::openapi())
+        .merge(renders::routes())
+        .merge(image::routes())
+        .merge(preview::routes())
+        .merge(events::routes())
+        .merge(tiles::routes())
+        .merge(talk::routes())
+        .merge(health::routes());
+    crate::problem::describe(router.get_openapi_mut());
+    router
+}
+
+/// Pages of these origins may use all of the API.
+fn cors(config: &Config) -> Option<CorsLayer> {
+    if config.origins.is_empty() {
+        return None;
+    }
+    let exposed = [header::LOCATION, header::RETRY_AFTER, header::ETAG, header::CONTENT_RANGE, trail::REQUEST_ID];
+    let allowed: [HeaderName; 6] =
+        [header::CONTENT_TYPE, header::ACCEPT, header::RANGE, header::IF_NONE_MATCH, trail::CLIENT, trail::REQUEST_ID];
+    let layer = CorsLayer::new().allow_origin(AllowOrigin::list(config.origins.iter().cloned()));
+    let methods = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
+    Some(layer.allow_methods(methods).allow_headers(allowed).expose_headers(exposed))
+}

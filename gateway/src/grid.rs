@@ -1,0 +1,240 @@
+//! The grid as the gateway sees it: finds renders, asks for them, gives them up, and gets their bytes.
+//!
+//! It keeps nothing of its own about a render: what there is, the broker knows, so any gateway serves any id.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use fractally_client::{
+    AttachOptions, Broker, KeepOptions, Kept, PipeReader, RenderOptions, SessionError, Sessions, Withdrawn, attach, find, keep,
+    pipe, render, status, withdraw,
+};
+use fractally_proto::{ContentId, JobKey, JobState, ListedJob, Priority, Request, Status};
+use tokio::sync::oneshot;
+use tracing::{Instrument, debug};
+
+use crate::{Config, problem::Problem, trail::Caller};
+
+/// Bytes of a picture that wait for a reader, and bytes that the broker sends ahead of him.
+const PIPE_BYTES: usize = 256 * 1024;
+const WINDOW_BYTES: u64 = 1024 * 1024;
+/// How often a broker that is away is asked again.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// Connections for one account, and for what the gateway asks in its own name.
+const SESSIONS_PER_CLIENT: usize = 48;
+const SESSIONS_OWN: usize = 160;
+/// Accounts whose connections are kept for their next request.
+const ACCOUNTS_MAX: usize = 256;
+
+/// See the module's words.
+#[derive(Clone)]
+pub(crate) struct Grid {
+    /// What the gateway asks in its own name.
+    own: Broker,
+    /// Who asks for renders, by account.
+    accounts: Arc<Mutex<HashMap<String, Broker>>>,
+    reconnect_for: Duration,
+    patience: Duration,
+}
+
+/// A picture whose bytes come from the grid; when it is dropped, nobody follows any more.
+pub(crate) struct Following {
+    reader: PipeReader,
+    progress: Arc<Reading>,
+    _stop: oneshot::Sender<()>,
+}
+
+/// How a reader gets on.
+#[derive(Default)]
+struct Reading {
+    /// He waits for bytes, so it is not him who stands still.
+    is_hungry: AtomicBool,
+    has_moved: AtomicBool,
+}
+
+/// A small picture, whole.
+#[derive(Clone, Debug)]
+pub(crate) struct Small {
+    pub(crate) bytes: Bytes,
+    pub(crate) engine: Arc<str>,
+}
+
+impl Grid {
+    pub(crate) fn new(config: &Config) -> Self {
+        let own = Broker { sessions: Some(Sessions::new(SESSIONS_OWN)), ..config.broker.clone() };
+        Self { own, accounts: Arc::default(), reconnect_for: config.reconnect_for, patience: config.bounds.patience }
+    }
+
+    /// All that the broker knows of these contents, the latest first. A broker that is away is waited for.
+    pub(crate) async fn find_all(&self, contents: &[ContentId]) -> Result<Vec<ListedJob>, Problem> {
+        self.patiently(|| find(&self.own, contents)).await
+    }
+
+    /// The render of this content: one that lives or is done before one that is not, then the latest.
+    pub(crate) async fn find(&self, content: ContentId) -> Result<Option<ListedJob>, Problem> {
+        Ok(best(self.find_all(&[content]).await?))
+    }
+
+    /// The same, of a render that must be there.
+    pub(crate) async fn get(&self, content: ContentId) -> Result<ListedJob, Problem> {
+        self.find(content).await?.ok_or_else(|| {
+            Problem::not_found("nobody has asked for this render, or it was forgotten; POST its fields to /api/v1/renders")
+        })
+    }
+
+    /// Asks for a render that outlives its client, or joins one that draws the same.
+    pub(crate) async fn keep(&self, request: Request, priority: Priority, caller: &Caller) -> Result<Kept, Problem> {
+        let options = KeepOptions {
+            broker: self.broker_of(caller),
+            key: JobKey(random()),
+            request,
+            priority,
+            holder: Some(caller.holder.clone()),
+            request_id: Some(caller.request_id.clone()),
+            reconnect_for: self.reconnect_for,
+        };
+        Ok(keep(&options, |_| (), std::future::pending()).await?)
+    }
+
+    /// Gives up the caller's interest.
+    pub(crate) async fn withdraw(&self, job: &ListedJob, caller: &Caller) -> Result<Withdrawn, Problem> {
+        Ok(withdraw(&self.own, job.job, &caller.holder, Some(job.request.content())).await?)
+    }
+
+    /// The broker, its workers and its jobs; not waited for.
+    pub(crate) async fn status(&self) -> Result<Status, SessionError> {
+        status(&self.own).await
+    }
+
+    /// Follows a detached job: its file's bytes, from the first on, as they are there.
+    pub(crate) fn follow(&self, job: &ListedJob) -> Following {
+        let options = AttachOptions {
+            broker: self.own.clone(),
+            job: job.job,
+            only_if_done: false,
+            request: Some(job.request),
+            reconnect_for: self.reconnect_for,
+            window_bytes: WINDOW_BYTES,
+        };
+        let (writer, reader) = pipe(PIPE_BYTES);
+        let (stop, stopped) = oneshot::channel();
+        let progress = Arc::new(Reading::default());
+        let reading = Arc::clone(&progress);
+        let patience = self.patience;
+        let following = async move {
+            let stop = async {
+                tokio::select! {
+                    _ = stopped => {}
+                    () = stalled(&reading, patience) => debug!("a reader stands still"),
+                }
+            };
+            match attach(&options, |_| Ok(writer), |_| (), stop).await {
+                Ok(rendered) => rendered.out.finish(),
+                // The reader sees that the writer is gone.
+                Err(error) => debug!(%error, "following ended"),
+            }
+        };
+        tokio::spawn(following.in_current_span());
+        Following { reader, progress, _stop: stop }
+    }
+
+    /// Renders a small picture in memory for somebody who waits for it. Ready `stop` cancels it at the broker.
+    pub(crate) async fn render(
+        &self,
+        request: Request,
+        caller: &Caller,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<Small, Problem> {
+        let options = RenderOptions {
+            broker: self.broker_of(caller),
+            key: JobKey(random()),
+            request,
+            priority: Priority::Interactive,
+            reconnect_for: self.reconnect_for,
+            request_id: Some(caller.request_id.clone()),
+            window_bytes: WINDOW_BYTES,
+        };
+        let rendered = render(&options, Vec::new(), |_| (), stop).await?;
+        Ok(Small { bytes: rendered.out.into(), engine: rendered.done.engine.into() })
+    }
+
+    /// The broker, as it is asked for this account.
+    fn broker_of(&self, caller: &Caller) -> Broker {
+        let mut accounts = self.accounts.lock().expect("nobody panics with it");
+        if let Some(broker) = accounts.get(&caller.account) {
+            return broker.clone();
+        }
+        if accounts.len() >= ACCOUNTS_MAX {
+            // Who uses a connection now holds on to the pool himself.
+            accounts.retain(|_, broker| broker.sessions.as_ref().is_some_and(|sessions| sessions.in_use() + sessions.idle() > 0));
+        }
+        let (account, sessions) = (Some(caller.account.clone()), Some(Sessions::new(SESSIONS_PER_CLIENT)));
+        let broker = Broker { account, sessions, ..self.own.clone() };
+        if accounts.len() < ACCOUNTS_MAX {
+            accounts.insert(caller.account.clone(), broker.clone());
+        }
+        broker
+    }
+
+    /// Asks again while the broker is away.
+    async fn patiently<T, F: Future<Output = Result<T, SessionError>>>(&self, ask: impl Fn() -> F) -> Result<T, Problem> {
+        let give_up = tokio::time::sleep(self.reconnect_for);
+        tokio::pin!(give_up);
+        loop {
+            match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.is_passing() => tokio::select! {
+                    () = &mut give_up => return Err(error.into()),
+                    () = tokio::time::sleep(RETRY) => {}
+                },
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Following {
+    /// The next bytes; nothing after the last.
+    ///
+    /// # Errors
+    /// The picture will not be complete.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        self.progress.is_hungry.store(true, Ordering::Relaxed);
+        let next = self.reader.next().await;
+        self.progress.is_hungry.store(false, Ordering::Relaxed);
+        self.progress.has_moved.store(true, Ordering::Relaxed);
+        next.transpose().map_err(|_| Problem::unavailable("the render ended before its picture was complete", 1))
+    }
+}
+
+/// Ready when a reader has taken nothing for that long, though there was something.
+async fn stalled(reading: &Reading, patience: Duration) {
+    loop {
+        reading.has_moved.store(false, Ordering::Relaxed);
+        tokio::time::sleep(patience).await;
+        if !reading.has_moved.load(Ordering::Relaxed) && !reading.is_hungry.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}
+
+/// One that lives or is done, else the latest.
+pub(crate) fn best(jobs: Vec<ListedJob>) -> Option<ListedJob> {
+    let lost = |job: &ListedJob| matches!(job.state, JobState::Failed | JobState::Cancelled);
+    // The latest come first, and the earliest of equal ones is taken.
+    jobs.into_iter().min_by_key(lost)
+}
+
+fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    bytes
+}

@@ -1,0 +1,424 @@
+//! A small picture of a render before it is complete: the rows that are there, scaled down, over a coarse picture of the whole.
+//!
+//! A painter follows each render that is looked at and adds its rows to a canvas, so that a look costs no more than the canvas. Painters
+//! are few; one that nobody has looked at for a while goes.
+
+use std::{
+    collections::HashMap,
+    io::{self, BufReader, Read, Seek, SeekFrom},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use fractally_proto::{ContentId, Encoding, JobId, JobState, Limits, ListedJob, Request, Size, Window};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use png::{BitDepth, ColorType, Compression, Decoder, DecodingError};
+use serde::Deserialize;
+use tokio::{
+    runtime::Handle,
+    sync::{oneshot, watch},
+    task::AbortHandle,
+    time::{Instant, timeout},
+};
+use tracing::{Instrument, debug};
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    App,
+    args::Args,
+    grid::{Following, Grid, Small},
+    image::is_known,
+    picture::content_id,
+    problem::{Problem, ProblemBody},
+    smalls::Smalls,
+    trail::Caller,
+};
+
+/// Pixels of a preview, from left to right.
+const WIDTH_DEFAULT: u32 = 512;
+const WIDTH_MIN: u32 = 16;
+const WIDTH_MAX: u32 = 1024;
+/// Rows of one, however tall its picture is.
+const HEIGHT_MAX: u32 = 2048;
+/// Iterations of a coarse picture: it is there to be soon.
+const COARSE_ITERATIONS: u32 = 5_000;
+/// Renders that are painted at once.
+const PAINTERS_MAX: usize = 8;
+/// How long a painter goes on when nobody looks.
+const UNSEEN: Duration = Duration::from_secs(20);
+/// How long a look waits for the coarse picture, and for a painter who has all that he needs.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(preview))
+}
+
+/// How large the preview is.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Wanted {
+    /// Pixels from left to right, 16 to 1024; no more than the picture has.
+    #[param(minimum = 16, maximum = 1024, default = 512)]
+    width: Option<u32>,
+}
+
+/// A small picture of a render
+///
+/// The rows that are rendered, scaled down, over a coarse picture of the whole. Ask again for how it goes on.
+#[utoipa::path(
+    get, path = "/api/v1/renders/{id}/preview", tag = "renders",
+    params(("id" = String, Path, description = "The render's id"), Wanted),
+    responses(
+        (status = 200, description = "The picture as it is", body = Vec<u8>, content_type = "image/png"),
+        (status = 304, description = "It is complete and has not changed"),
+        (status = 400, description = "A parameter is wrong", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such render", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn preview(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Args(wanted): Args<Wanted>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let id = content_id(&id)?;
+    let width = wanted.width.unwrap_or(WIDTH_DEFAULT);
+    if !(WIDTH_MIN..=WIDTH_MAX).contains(&width) {
+        return Err(Problem::malformed("width", format!("width: {width}; give {WIDTH_MIN} to {WIDTH_MAX} pixels")));
+    }
+    let job = app.grid.get(id).await?;
+    let size = scaled(job.request.window, width);
+    let etag = format!("\"{id}-{}-{}x{}\"", job.engine, size.w, size.h);
+    let etag = HeaderValue::from_str(&etag).unwrap_or_else(|_| HeaderValue::from_static("\"odd\""));
+    if job.state == JobState::Done && is_known(&headers, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let (png, is_whole) = app.previews.look(&job, size, &caller).await?;
+    let kind = (header::CONTENT_TYPE, HeaderValue::from_static("image/png"));
+    if is_whole {
+        let caching = (header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        return Ok(([kind, caching, (header::ETAG, etag)], png).into_response());
+    }
+    Ok(([kind, (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], png).into_response())
+}
+
+/// A window scaled down to a width, never up.
+fn scaled(window: Window, width: u32) -> Size {
+    let w = width.min(window.w);
+    let h = (u64::from(window.h) * u64::from(w)).div_ceil(u64::from(window.w));
+    Size { w, h: u32::try_from(h).unwrap_or(u32::MAX).clamp(1, window.h.min(HEIGHT_MAX)) }
+}
+
+/// See the module's words.
+#[derive(Clone)]
+pub(crate) struct Previews {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    grid: Grid,
+    smalls: Smalls,
+    painters: Mutex<HashMap<Key, Painter>>,
+}
+
+/// A picture at a size. The job is named since a picture that was given up may begin again.
+type Key = (ContentId, JobId, u32, u32);
+
+/// A canvas that is painted, and a coarse picture that is sought, for as long as this stands in the map.
+struct Painter {
+    easel: Easel,
+    seen_at: Instant,
+    fetching: AbortHandle,
+    _stop: oneshot::Sender<()>,
+}
+
+/// What a painter is at.
+#[derive(Clone)]
+struct Easel {
+    canvas: Arc<Mutex<Canvas>>,
+    /// Whether all is painted that ever will be.
+    ended: watch::Receiver<bool>,
+    /// The pixels of the whole, once they are there.
+    coarse: watch::Receiver<Option<Vec<u8>>>,
+}
+
+impl Drop for Painter {
+    fn drop(&mut self) {
+        self.fetching.abort();
+    }
+}
+
+impl Previews {
+    pub(crate) fn new(grid: Grid, smalls: Smalls) -> Self {
+        Self { inner: Arc::new(Inner { grid, smalls, painters: Mutex::default() }) }
+    }
+
+    /// Stops painting these renders. A painter follows them, which would keep them alive when nobody wants them any more.
+    pub(crate) fn forget(&self, content: ContentId) {
+        self.inner.painters.lock().expect("nobody panics with it").retain(|key, _| key.0 != content);
+    }
+
+    /// The picture as it is now, and whether it will stay so.
+    async fn look(&self, job: &ListedJob, size: Size, caller: &Caller) -> Result<(Bytes, bool), Problem> {
+        let easel = match job.state {
+            JobState::Failed | JobState::Cancelled => None,
+            JobState::Waiting | JobState::Running | JobState::Paused | JobState::Done => self.easel(job, size, caller),
+        };
+        let (rows, mut pixels) = match &easel {
+            Some(easel) => painted(job, easel.clone()).await,
+            None => Default::default(),
+        };
+        let is_whole = rows == size.h;
+        if !is_whole {
+            let coarse = match easel {
+                Some(Easel { mut coarse, .. }) => {
+                    let there = timeout(PATIENCE, coarse.wait_for(Option::is_some)).await;
+                    there.ok().and_then(|there| there.ok()?.clone()).unwrap_or_default()
+                }
+                None => timeout(PATIENCE, self.coarse(&job.request, size, caller)).await.unwrap_or_default(),
+            };
+            pixels.extend_from_slice(coarse.get(pixels.len()..).unwrap_or(&[]));
+        }
+        // What is not known yet is dark.
+        pixels.resize(3 * size.w as usize * size.h as usize, 16);
+        let made = tokio::task::spawn_blocking(move || encode(size, &pixels)).await;
+        let png = made.map_err(|error| Problem::unavailable(format!("cannot draw the preview: {error}"), 1))?;
+        Ok((png, is_whole))
+    }
+
+    /// What the painter of a picture is at; one is called if there is room for one more.
+    fn easel(&self, job: &ListedJob, size: Size, caller: &Caller) -> Option<Easel> {
+        let now = Instant::now();
+        let key = (job.request.content(), job.job, size.w, size.h);
+        let mut painters = self.inner.painters.lock().expect("nobody panics with it");
+        painters.retain(|_, painter| now - painter.seen_at < UNSEEN);
+        if !painters.contains_key(&key) {
+            if painters.len() >= PAINTERS_MAX {
+                // One that is done loses nothing that cannot be had again.
+                let done = painters.iter().filter(|(_, painter)| *painter.easel.ended.borrow());
+                let oldest = done.min_by_key(|(_, painter)| painter.seen_at).map(|(key, _)| *key)?;
+                painters.remove(&oldest);
+            }
+            painters.insert(key, self.call(job, size, caller, now));
+        }
+        let painter = painters.get_mut(&key)?;
+        painter.seen_at = now;
+        Some(painter.easel.clone())
+    }
+
+    fn call(&self, job: &ListedJob, size: Size, caller: &Caller, now: Instant) -> Painter {
+        let canvas = Arc::new(Mutex::new(Canvas::new(job.request.window, size)));
+        let (stop, stopped) = oneshot::channel();
+        let (end, ended) = watch::channel(false);
+        // Counts have no colours; a coarse picture is all there is to see.
+        if job.request.encoding == Encoding::Png {
+            let strips =
+                Strips { handle: Handle::current(), following: self.inner.grid.follow(job), stopped, here: Bytes::new() };
+            let to_paint = Arc::clone(&canvas);
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = paint(&to_paint, strips) {
+                    debug!(%error, "a painter stops");
+                }
+                end.send_replace(true);
+            });
+        } else {
+            end.send_replace(true);
+        }
+        let (tell, coarse) = watch::channel(None);
+        let (this, request, caller) = (self.clone(), job.request, caller.clone());
+        let fetch = async move {
+            tell.send_replace(Some(this.coarse(&request, size, &caller).await));
+        };
+        let fetching = tokio::spawn(fetch.in_current_span()).abort_handle();
+        Painter { easel: Easel { canvas, ended, coarse }, seen_at: now, fetching, _stop: stop }
+    }
+
+    /// The pixels of the whole at this size; none where they cannot be had.
+    async fn coarse(&self, request: &Request, size: Size, caller: &Caller) -> Vec<u8> {
+        let request = coarse_request(request, size);
+        if request.validate(&Limits::default()).is_err() {
+            return Vec::new();
+        }
+        let small = self.inner.smalls.get(request, caller).await;
+        small.ok().and_then(|Small { bytes, .. }| decode(&bytes)).unwrap_or_default()
+    }
+}
+
+/// How many rows of the canvas are complete, and their pixels.
+async fn painted(job: &ListedJob, mut easel: Easel) -> (u32, Vec<u8>) {
+    if job.state == JobState::Done {
+        // All of it is there; it only has to be read.
+        let _ = timeout(PATIENCE, easel.ended.wait_for(|ended| *ended)).await;
+    }
+    let canvas = easel.canvas.lock().expect("nobody panics with it");
+    (canvas.rows, canvas.pixels())
+}
+
+/// The same view in fewer pixels.
+fn coarse_request(request: &Request, size: Size) -> Request {
+    let step = request.width / f64::from(request.size.w);
+    let middle = |first: u32, count: u32, all: u32| f64::from(first) + f64::from(count) / 2.0 - f64::from(all) / 2.0;
+    let Window { x, y, w, h } = request.window;
+    let center =
+        [request.center[0] + middle(x, w, request.size.w) * step, request.center[1] - middle(y, h, request.size.h) * step];
+    Request {
+        center,
+        width: step * f64::from(w),
+        size,
+        window: Window::whole(size),
+        iterations: request.iterations.min(COARSE_ITERATIONS),
+        encoding: Encoding::Png,
+        ..*request
+    }
+}
+
+/// A picture that is scaled down as its rows come: each pixel is the mean of those that it stands for.
+struct Canvas {
+    size: Size,
+    from: Window,
+    /// Sums of red, green and blue, and how many pixels they are of.
+    sums: Vec<[u64; 4]>,
+    /// Rows of the canvas that are complete.
+    rows: u32,
+}
+
+impl Canvas {
+    fn new(from: Window, size: Size) -> Self {
+        Self { size, from, sums: vec![[0; 4]; size.w as usize * size.h as usize], rows: 0 }
+    }
+
+    /// Adds row `row` of the picture.
+    fn add(&mut self, row: u32, rgb: &[u8]) {
+        let (w, h) = (u64::from(self.size.w), u64::from(self.size.h));
+        let place = |at: u64, here: u64, all: u32| at * here / u64::from(all);
+        let to = usize::try_from(place(row.into(), h, self.from.h) * w).expect("a canvas is in memory");
+        for (column, pixel) in (0u64..).zip(rgb.chunks_exact(3)) {
+            let at = to + usize::try_from(place(column, w, self.from.w)).expect("a canvas is in memory");
+            let [r, g, b, count] = &mut self.sums[at];
+            *r += u64::from(pixel[0]);
+            *g += u64::from(pixel[1]);
+            *b += u64::from(pixel[2]);
+            *count += 1;
+        }
+        let next = place(u64::from(row) + 1, h, self.from.h);
+        self.rows = u32::try_from(next).unwrap_or(u32::MAX);
+    }
+
+    /// The complete rows, as bytes.
+    fn pixels(&self) -> Vec<u8> {
+        let complete = self.rows as usize * self.size.w as usize;
+        let mean = |sum: u64, count: u64| u8::try_from((sum + count / 2) / count.max(1)).unwrap_or(u8::MAX);
+        self.sums[..complete].iter().flat_map(|&[r, g, b, count]| [mean(r, count), mean(g, count), mean(b, count)]).collect()
+    }
+}
+
+fn paint(canvas: &Mutex<Canvas>, strips: Strips) -> Result<(), DecodingError> {
+    let mut reader = Decoder::new(BufReader::with_capacity(64 * 1024, strips)).read_info()?;
+    let mut row = 0;
+    while let Some(pixels) = reader.next_row()? {
+        canvas.lock().expect("nobody panics with it").add(row, pixels.data());
+        row += 1;
+    }
+    Ok(())
+}
+
+fn decode(png: &[u8]) -> Option<Vec<u8>> {
+    let mut reader = Decoder::new(io::Cursor::new(png)).read_info().ok()?;
+    let mut pixels = vec![0; reader.output_buffer_size()?];
+    reader.next_frame(&mut pixels).ok()?;
+    Some(pixels)
+}
+
+fn encode(size: Size, pixels: &[u8]) -> Bytes {
+    let mut png = Vec::new();
+    let mut encoder = png::Encoder::new(&mut png, size.w, size.h);
+    encoder.set_color(ColorType::Rgb);
+    encoder.set_depth(BitDepth::Eight);
+    encoder.set_compression(Compression::Fast);
+    let mut writer = encoder.write_header().expect("memory takes what is written to it");
+    writer.write_image_data(pixels).expect("the pixels are those of the size");
+    writer.finish().expect("memory takes what is written to it");
+    png.into()
+}
+
+/// A picture's bytes as they come, for a decoder on a thread of its own.
+struct Strips {
+    handle: Handle,
+    following: Following,
+    stopped: oneshot::Receiver<()>,
+    here: Bytes,
+}
+
+impl Read for Strips {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.here.is_empty() {
+            let Self { handle, following, stopped, .. } = self;
+            let next = handle.block_on(async {
+                tokio::select! {
+                    next = following.next() => next,
+                    _ = stopped => Err(Problem::unavailable("nobody looks any more", 1)),
+                }
+            });
+            self.here = next.map_err(|_| io::Error::other("the picture is not complete"))?.unwrap_or_default();
+        }
+        let count = into.len().min(self.here.len());
+        into[..count].copy_from_slice(&self.here.split_to(count));
+        Ok(count)
+    }
+}
+
+/// The decoder asks for it and does not use it while rows are read in their order.
+impl Seek for Strips {
+    fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
+        Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_canvas_holds_the_means_of_what_came() {
+        let mut canvas = Canvas::new(Window { x: 0, y: 0, w: 4, h: 4 }, Size { w: 2, h: 2 });
+        canvas.add(0, &[0, 0, 0, 10, 20, 30, 100, 100, 100, 100, 100, 100]);
+        assert_eq!((canvas.rows, canvas.pixels()), (0, vec![]));
+        canvas.add(1, &[20, 0, 0, 10, 20, 30, 100, 100, 100, 100, 100, 104]);
+        assert_eq!((canvas.rows, canvas.pixels()), (1, vec![10, 10, 15, 100, 100, 101]));
+    }
+
+    #[test]
+    fn a_preview_is_never_larger_than_its_picture_and_never_empty() {
+        let size = |w, h, width| scaled(Window { x: 0, y: 0, w, h }, width);
+        assert_eq!(size(4000, 2000, 512), Size { w: 512, h: 256 });
+        assert_eq!(size(30, 20, 512), Size { w: 30, h: 20 });
+        assert_eq!(size(1_000_000, 1, 512), Size { w: 512, h: 1 });
+        assert_eq!(size(1, 1_000_000, 512), Size { w: 1, h: HEIGHT_MAX });
+    }
+
+    #[test]
+    fn a_coarse_picture_shows_the_same_view() {
+        let whole = Request::default();
+        let size = Size { w: 512, h: 256 };
+        let coarse = coarse_request(&whole, size);
+        assert_eq!((coarse.center, coarse.width), (whole.center, whole.width));
+        let part = Request { window: Window { x: 0, y: 1000, w: 1000, h: 500 }, ..whole };
+        let coarse = coarse_request(&part, size);
+        assert_eq!(coarse.width, 1.0);
+        assert_eq!(coarse.center, [-1.5, -0.25]);
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let pixels: Vec<u8> = (0..30).collect();
+        assert_eq!(decode(&encode(Size { w: 5, h: 2 }, &pixels)).unwrap(), pixels);
+    }
+}
