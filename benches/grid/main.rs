@@ -4,7 +4,7 @@
 //!
 //! `cargo bench --bench grid` prints medians with their spread. Figures of one run may be compared with one another; those of
 //! different runs may not, since machines are noisy. A name measures one thing alone: `cargo bench --bench grid NAME` with `guard`,
-//! or, measured when named only, `sessions`, and of detached jobs, which take longer, `shares`, `beside`, `journal` or `turnover`.
+//! or, measured when named only, `sessions`, `web`, and of detached jobs, which take longer, `shares`, `beside`, `journal` or `turnover`.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
@@ -18,6 +18,7 @@ mod shares;
 mod slow;
 mod threads;
 mod turnover;
+mod web;
 
 use std::{
     fs,
@@ -50,7 +51,7 @@ fn main() {
 }
 
 /// What is measured when it is named.
-const ALONE: [&str; 5] = ["shares", "beside", "journal", "turnover", "sessions"];
+const ALONE: [&str; 6] = ["shares", "beside", "journal", "turnover", "sessions", "web"];
 
 fn alone(name: &str, runs: Option<usize>, is_test: bool) {
     let lab = Lab::new(env!("CARGO_BIN_EXE_fractally"));
@@ -69,6 +70,10 @@ fn alone(name: &str, runs: Option<usize>, is_test: bool) {
         }
         "turnover" => turnover::compare(&lab, if is_test { 20 } else { 1000 }, 4, &runtime),
         "sessions" => sessions::compare(&lab, if is_test { 10 } else { 1000 }, &runtime),
+        "web" => {
+            let seconds = if is_test { 0.2 } else { 5.0 };
+            web::compare(&lab, if is_test { 10 } else { 1000 }, Duration::from_secs_f64(seconds));
+        }
         unknown => eprintln!("{unknown}: there are guard, {}", ALONE.join(", ")),
     }
     println!("load {}", load());

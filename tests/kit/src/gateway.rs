@@ -50,6 +50,7 @@ impl Gateway {
         };
         let url = url.trim_end_matches('/').to_owned();
         let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(120)));
+        let config = config.max_idle_connections_per_host(16);
         Self { process, url, agent: config.build().into() }
     }
 
