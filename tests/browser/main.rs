@@ -8,9 +8,14 @@
 mod chrome;
 mod site;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    io::Write,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
 use chrome::{CONTROL, Chrome, DESK, ENTER, ESCAPE, LET_GO, PHONE, Programs, RIGHT, Screen};
+use fractally_testkit::{Gateway, Lab};
 use site::Site;
 
 /// A browser takes a processor for itself: one after the other.
@@ -27,15 +32,7 @@ struct Visit {
 impl Visit {
     /// None where there is no browser.
     fn start(screen: Screen) -> Option<Self> {
-        let programs = match Programs::find() {
-            Ok(programs) => programs,
-            Err(why) => {
-                assert!(std::env::var("FRACTALLY_BROWSER").as_deref() != Ok("required"), "FRACTALLY_BROWSER=required, but {why}");
-                eprintln!("\n{0}\n  NOT TESTED: the page in a browser; {why}\n{0}\n", "=".repeat(78));
-                return None;
-            }
-        };
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let (programs, turn) = programs()?;
         let site = Site::start();
         let page = Chrome::start(&site.lab, &programs, screen);
         Some(Self { page, site, _turn: turn })
@@ -62,6 +59,20 @@ impl Visit {
                         context.drawImage(layer, 0, 1 - layer.naturalHeight); \
                         return context.getImageData(0, 0, canvas.width, 1).data.filter((part, i) => i % 4 === 3 && part < 255).length;";
         assert_eq!(self.page.eval(last_row), 0, "the picture is whole");
+    }
+}
+
+/// Browser and driver, and the right to use them; none where there are none.
+fn programs() -> Option<(Programs, MutexGuard<'static, ()>)> {
+    match Programs::find() {
+        Ok(programs) => Some((programs, TURN.lock().unwrap_or_else(PoisonError::into_inner))),
+        Err(why) => {
+            assert!(std::env::var("FRACTALLY_BROWSER").as_deref() != Ok("required"), "FRACTALLY_BROWSER=required, but {why}");
+            // Not by a macro: what those write is kept back while a test passes.
+            let line = "=".repeat(78);
+            let _ = writeln!(std::io::stderr(), "\n{line}\n  NOT TESTED: the page in a browser; {why}\n{line}\n");
+            None
+        }
     }
 }
 
@@ -104,6 +115,27 @@ fn a_visitor_sets_the_fields_sees_the_picture_arrive_and_downloads_it() {
         page.click(&format!("[data-format={format}]"));
         assert!(!page.downloaded(ending).is_empty(), "{format}");
     }
+}
+
+/// Tells how long that took: `cargo test --release --test browser first -- --nocapture`.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "it tells a time and asserts none")]
+fn a_first_picture_is_seen_after_one_command() {
+    let Some((programs, _turn)) = programs() else { return };
+    let lab = Lab::new(env!("CARGO_BIN_EXE_fractally"));
+    let page = Chrome::start(&lab, &programs, DESK);
+    let began = Instant::now();
+    let gateway = Gateway::start_with(&lab, &["up", "--listen", "127.0.0.1:0"]);
+    let ready = began.elapsed();
+    page.go(&format!("{}/", gateway.url));
+    page.until("document.querySelector('.layer')?.naturalWidth > 0");
+    let seen = began.elapsed();
+    println!(
+        "from `fractally up` to its URL: {} ms; to the first picture in the browser: {} ms",
+        ready.as_millis(),
+        seen.as_millis()
+    );
+    drop(page);
 }
 
 #[test]
