@@ -19,14 +19,11 @@ use crate::{
 };
 
 pub(crate) async fn run(args: GatewayArgs, stop: Stop) -> Result<(), Failure> {
-    let gateway = bind(&args.web, args.reach.broker(Some(GATEWAY.to_owned()))).await?;
+    let gateway = bind(&args.web, args.reach.broker(None)).await?;
     say_ready(&gateway)?;
     gateway.run(stop.clone().drain_asked(), stop.asked_or_left(args.leave_with_stdin)).await;
     Ok(())
 }
-
-/// Whom what the gateway asks in its own name is counted for.
-const GATEWAY: &str = "gateway";
 
 /// A grid on this machine, and a gateway before it.
 pub(crate) async fn run_up(args: UpArgs, log: Option<&str>, stop: Stop) -> Result<(), Failure> {
@@ -37,7 +34,7 @@ pub(crate) async fn run_up(args: UpArgs, log: Option<&str>, stop: Stop) -> Resul
     let broker = Broker {
         endpoint: grid.client_endpoint().clone(),
         agent: AGENT.to_owned(),
-        account: Some(GATEWAY.to_owned()),
+        account: None,
         epoch: life::new_epoch(),
         connect_timeout: std::time::Duration::from_secs(5),
         sessions: None,

@@ -61,10 +61,11 @@ impl App {
     pub(crate) fn new(config: Config) -> Self {
         let grid = Grid::new(&config);
         let metrics = Metrics::new();
-        let smalls = Smalls::new(grid.clone(), metrics.clone(), config.bounds.cache_bytes);
+        let ready = Ready::start(grid.clone());
+        let smalls = Smalls::new(grid.clone(), ready.clone(), metrics.clone(), config.bounds.cache_bytes);
         Self(Arc::new(Parts {
             watch: Watch::start(grid.clone()),
-            ready: Ready::start(grid.clone()),
+            ready,
             previews: Previews::new(grid.clone(), smalls.clone()),
             turnstile: Turnstile::new(config.bounds),
             conversions: Arc::new(Semaphore::new(CONVERSIONS_MAX)),

@@ -13,6 +13,7 @@ use tracing::Instrument;
 
 use crate::{
     grid::{Grid, Small},
+    health::Ready,
     metrics::Metrics,
     problem::Problem,
     trail::Caller,
@@ -29,6 +30,7 @@ pub(crate) struct Smalls {
 
 struct Inner {
     grid: Grid,
+    ready: Ready,
     metrics: Metrics,
     cache: Cache<ContentId, Small, Weight>,
     /// Pictures that are being rendered, for as long as somebody waits.
@@ -51,16 +53,19 @@ impl Weighter<ContentId, Small> for Weight {
 }
 
 impl Smalls {
-    pub(crate) fn new(grid: Grid, metrics: Metrics, cache_bytes: u64) -> Self {
+    pub(crate) fn new(grid: Grid, ready: Ready, metrics: Metrics, cache_bytes: u64) -> Self {
         let typical = usize::try_from(cache_bytes / 16_384).unwrap_or(usize::MAX).max(16);
         let cache = Cache::with_weighter(typical, cache_bytes, Weight);
-        Self { inner: Arc::new(Inner { grid, metrics, cache, flights: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { grid, ready, metrics, cache, flights: Mutex::default() }) }
     }
 
     /// A small picture, from memory or from the grid.
     pub(crate) async fn get(&self, request: Request, caller: &Caller) -> Result<Small, Problem> {
         let content = request.content();
-        if let Some(small) = self.inner.cache.get(&content) {
+        // What another engine drew is not what would be drawn now.
+        let now = self.inner.ready.engine();
+        let cached = self.inner.cache.get(&content).filter(|small| now.as_ref().is_none_or(|now| *now == small.engine));
+        if let Some(small) = cached {
             self.inner.metrics.on_small(true);
             return Ok(small);
         }
