@@ -63,6 +63,7 @@ async fn bind(args: &WebArgs, broker: Broker) -> Result<Gateway, Failure> {
         requests: args.requests as usize,
         connections: args.connections as usize,
         cache_bytes: args.cache << 20,
+        patience: args.patience,
         ..Bounds::default()
     };
     let config = Config {

@@ -7,8 +7,8 @@ use http::{HeaderName, Method, header};
 use tokio::sync::Semaphore;
 use tower::util::option_layer;
 use tower_http::{
+    catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},
-    timeout::RequestBodyTimeoutLayer,
 };
 use utoipa::{OpenApi, openapi};
 use utoipa_axum::router::OpenApiRouter;
@@ -86,8 +86,8 @@ impl App {
             .merge(metrics::routes())
             .fallback(|| async { Problem::of_status(http::StatusCode::NOT_FOUND) })
             .layer(DefaultBodyLimit::max(bounds.body_bytes))
-            .layer(RequestBodyTimeoutLayer::new(bounds.patience))
             .layer(option_layer(cors))
+            .layer(CatchPanicLayer::custom(|_| Problem::of_status(http::StatusCode::INTERNAL_SERVER_ERROR).into_response()))
             .layer(middleware::from_fn_with_state(self.clone(), trail::follow))
             .with_state(self)
     }

@@ -17,7 +17,8 @@ use fractally_client::{
     pipe, render, status, withdraw,
 };
 use fractally_proto::{ContentId, JobKey, JobState, ListedJob, Priority, Request, Status};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
 use tracing::{Instrument, debug};
 
 use crate::{Config, problem::Problem, trail::Caller};
@@ -31,6 +32,10 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Connections for one account, and for what the gateway asks in its own name.
 const SESSIONS_PER_CLIENT: usize = 48;
 const SESSIONS_OWN: usize = 160;
+/// Of the latter, those that pictures may hold for as long as their readers take; the others are for questions, which are short.
+const FOLLOWED_MAX: usize = 128;
+/// How long a reader waits for another to leave.
+const FOLLOW_WAIT: Duration = Duration::from_secs(2);
 /// Accounts whose connections are kept for their next request.
 const ACCOUNTS_MAX: usize = 256;
 
@@ -41,6 +46,8 @@ pub(crate) struct Grid {
     own: Broker,
     /// Who asks for renders, by account.
     accounts: Arc<Mutex<HashMap<String, Broker>>>,
+    /// Pictures that are followed.
+    followed: Arc<Semaphore>,
     reconnect_for: Duration,
     patience: Duration,
 }
@@ -70,7 +77,13 @@ pub(crate) struct Small {
 impl Grid {
     pub(crate) fn new(config: &Config) -> Self {
         let own = Broker { sessions: Some(Sessions::new(SESSIONS_OWN)), ..config.broker.clone() };
-        Self { own, accounts: Arc::default(), reconnect_for: config.reconnect_for, patience: config.bounds.patience }
+        Self {
+            own,
+            accounts: Arc::default(),
+            followed: Arc::new(Semaphore::new(FOLLOWED_MAX)),
+            reconnect_for: config.reconnect_for,
+            patience: config.bounds.patience,
+        }
     }
 
     /// All that the broker knows of these contents, the latest first. A broker that is away is waited for.
@@ -115,7 +128,24 @@ impl Grid {
     }
 
     /// Follows a detached job: its file's bytes, from the first on, as they are there.
-    pub(crate) fn follow(&self, job: &ListedJob) -> Following {
+    ///
+    /// # Errors
+    /// 503 where so many are followed that there is no room for one more.
+    pub(crate) async fn follow(&self, job: &ListedJob) -> Result<Following, Problem> {
+        let room = timeout(FOLLOW_WAIT, Arc::clone(&self.followed).acquire_owned()).await;
+        let room = room
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| Problem::unavailable(format!("{FOLLOWED_MAX} pictures are being sent, which is the limit"), 2))?;
+        Ok(self.follow_in(Some(room), job))
+    }
+
+    /// The same for one of those few who need no room, since there are never more of them.
+    pub(crate) fn follow_as_painter(&self, job: &ListedJob) -> Following {
+        self.follow_in(None, job)
+    }
+
+    fn follow_in(&self, room: Option<OwnedSemaphorePermit>, job: &ListedJob) -> Following {
         let options = AttachOptions {
             broker: self.own.clone(),
             job: job.job,
@@ -141,6 +171,7 @@ impl Grid {
                 // The reader sees that the writer is gone.
                 Err(error) => debug!(%error, "following ended"),
             }
+            drop(room);
         };
         tokio::spawn(following.in_current_span());
         Following { reader, progress, _stop: stop }

@@ -209,18 +209,18 @@ pub(crate) async fn send(app: &App, job: &ListedJob, kind: FileType, headers: &H
         return Ok((common, bytes).into_response());
     }
     if etag.is_none() {
-        return Ok((common, body_of(app.grid.follow(job), None)).into_response());
+        return Ok((common, body_of(app.grid.follow(job).await?, None)).into_response());
     }
     let len = file_len(&job.request, job.strip_bytes);
     match wanted(headers, etag.as_ref(), len) {
         Wanted::All => {
             let length = [(header::CONTENT_LENGTH, len.to_string())];
-            Ok((common, [(header::ACCEPT_RANGES, "bytes")], length, body_of(app.grid.follow(job), None)).into_response())
+            Ok((common, [(header::ACCEPT_RANGES, "bytes")], length, body_of(app.grid.follow(job).await?, None)).into_response())
         }
         Wanted::Part(part) => {
             let place = format!("bytes {}-{}/{len}", part.start, part.end - 1);
             let length = [(header::CONTENT_LENGTH, (part.end - part.start).to_string()), (header::CONTENT_RANGE, place)];
-            let body = body_of(app.grid.follow(job), Some(part));
+            let body = body_of(app.grid.follow(job).await?, Some(part));
             Ok((StatusCode::PARTIAL_CONTENT, common, [(header::ACCEPT_RANGES, "bytes")], length, body).into_response())
         }
         Wanted::Nothing => {
@@ -325,7 +325,7 @@ fn body_of(following: Following, part: Option<Range<u64>>) -> Body {
 async fn converted(app: &App, job: &ListedJob, kind: FileType) -> Result<Bytes, Problem> {
     let FileType::Picture(format) = kind else { unreachable!("counts are sent as they are") };
     let _permit = Arc::clone(&app.conversions).acquire_owned().await.map_err(|_| Problem::unavailable("stopping", 1))?;
-    let png = whole(app.grid.follow(job)).await?;
+    let png = whole(app.grid.follow(job).await?).await?;
     let made = tokio::task::spawn_blocking(move || convert(&png, format)).await;
     match made {
         Ok(Ok(bytes)) => Ok(bytes.into()),

@@ -220,8 +220,8 @@ impl Previews {
         let (end, ended) = watch::channel(false);
         // Counts have no colours; a coarse picture is all there is to see.
         if job.request.encoding == Encoding::Png {
-            let strips =
-                Strips { handle: Handle::current(), following: self.inner.grid.follow(job), stopped, here: Bytes::new() };
+            let following = self.inner.grid.follow_as_painter(job);
+            let strips = Strips { handle: Handle::current(), following, stopped, here: Bytes::new() };
             let to_paint = Arc::clone(&canvas);
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = paint(&to_paint, strips) {

@@ -90,6 +90,10 @@ impl Problem {
             }
             StatusCode::PAYLOAD_TOO_LARGE => ("Too large", "the body is over the limit"),
             StatusCode::REQUEST_TIMEOUT => ("Timeout", "the body took too long"),
+            StatusCode::INTERNAL_SERVER_ERROR => (
+                "Internal error",
+                "the gateway met what it should never meet; its log tells what, and the way on is to ask again",
+            ),
             status => (status.canonical_reason().unwrap_or("Problem"), "the request cannot be answered"),
         };
         Self::new(status, title, detail)

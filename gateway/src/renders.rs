@@ -11,7 +11,7 @@ use bytes::Bytes;
 use fractally_proto::{ContentId, ListedJob};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -179,11 +179,16 @@ async fn give_up(State(app): State<App>, caller: Caller, Path(id): Path<String>)
     Ok(StatusCode::NO_CONTENT)
 }
 
-impl<S: Send + Sync> axum::extract::FromRequest<S> for Body {
+impl axum::extract::FromRequest<App> for Body {
     type Rejection = std::convert::Infallible;
 
-    async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self(Bytes::from_request(request, state).await.map_err(|rejection| Unread(rejection.into_response().status()))))
+    async fn from_request(request: axum::extract::Request, app: &App) -> Result<Self, Self::Rejection> {
+        // All of it in that time: a byte now and then would hold the request's place for hours.
+        let read = timeout(app.config.bounds.patience, Bytes::from_request(request, app)).await;
+        Ok(Self(match read {
+            Ok(read) => read.map_err(|rejection| Unread(rejection.into_response().status())),
+            Err(_) => Err(Unread(StatusCode::REQUEST_TIMEOUT)),
+        }))
     }
 }
 

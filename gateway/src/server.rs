@@ -15,7 +15,7 @@ use tokio::{
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use crate::{App, Config};
+use crate::{App, Config, wire::Wire};
 
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 16 * 1024;
@@ -80,10 +80,16 @@ impl Gateway {
                 router.clone().oneshot(request.map(axum::body::Body::new))
             });
             prepare(&stream);
-            let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+            let wire = Wire::new(stream, bounds.patience);
+            let left = wire.left();
+            let connection = graceful.watch(http.serve_connection(TokioIo::new(wire), service));
             tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    debug!(%peer, %error, "connection");
+                tokio::select! {
+                    biased;
+                    served = connection => if let Err(error) = served {
+                        debug!(%peer, %error, "connection");
+                    },
+                    () = left => debug!(%peer, "the client has gone"),
                 }
                 drop(place);
             });

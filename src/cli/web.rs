@@ -80,6 +80,9 @@ pub(crate) struct WebArgs {
     /// Memory for tiles and other small pictures, MiB.
     #[arg(long, value_name = "MIB", default_value = "64", value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub(crate) cache: u64,
+    /// How long a request's head, and then its body, may take, and how long a reader may stand still, seconds.
+    #[arg(long, hide = true, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub(crate) patience: Duration,
     /// How long to wait for a broker that was there and went away, seconds.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) reconnect_for: Duration,
