@@ -2,12 +2,16 @@
 //!
 //! `renders.rs`: ask, wait, give up. `images.rs`: files, ranges, types, previews. `tiles.rs`: maps. `talk.rs`: the talk's calls.
 //! `restarts.rs`: brokers and gateways that go and come. `up.rs`: a grid and a gateway by one command.
+//! `siege.rs`, `hostile.rs`, `slow.rs`: what must hold under attack, nonsense, and those who take their time.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod hostile;
 mod images;
 mod renders;
 mod restarts;
+mod siege;
+mod slow;
 mod talk;
 mod tiles;
 mod up;

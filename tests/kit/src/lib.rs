@@ -16,6 +16,7 @@ mod pictures;
 mod process;
 mod proxy;
 mod puppet;
+mod raw;
 mod reference;
 
 use std::{
@@ -32,6 +33,7 @@ pub use pictures::{one_pixel, rows_as_strips};
 pub use process::{Lab, Process, Run, allow_open_files};
 pub use proxy::{Cut, Proxy, Way};
 pub use puppet::{Puppet, puppet_submit, puppet_worker};
+pub use raw::{Raw, Said};
 pub use reference::{Reference, read_npy};
 
 /// How long a condition may take to come true. Generous: a slow machine must not fail a test.
