@@ -183,8 +183,14 @@ impl axum::extract::FromRequest<App> for Body {
     type Rejection = std::convert::Infallible;
 
     async fn from_request(request: axum::extract::Request, app: &App) -> Result<Self, Self::Rejection> {
+        let bounds = app.config.bounds;
+        let announced =
+            request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > bounds.body_bytes as u64) {
+            return Ok(Self(Err(Unread(StatusCode::PAYLOAD_TOO_LARGE))));
+        }
         // All of it in that time: a byte now and then would hold the request's place for hours.
-        let read = timeout(app.config.bounds.patience, Bytes::from_request(request, app)).await;
+        let read = timeout(bounds.patience, Bytes::from_request(request, app)).await;
         Ok(Self(match read {
             Ok(read) => read.map_err(|rejection| Unread(rejection.into_response().status())),
             Err(_) => Err(Unread(StatusCode::REQUEST_TIMEOUT)),

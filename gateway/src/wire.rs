@@ -62,6 +62,8 @@ impl Wire {
         let patience = self.patience;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(stalled.as_mut().poll(cx));
+        // What he has not taken is thrown away: the system would keep its megabytes for minutes.
+        let _ = self.stream.set_zero_linger();
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the reader stands still")))
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! `renders.rs`: ask, wait, give up. `images.rs`: files, ranges, types, previews. `tiles.rs`: maps. `talk.rs`: the talk's calls.
 //! `restarts.rs`: brokers and gateways that go and come. `up.rs`: a grid and a gateway by one command.
-//! `siege.rs`, `hostile.rs`, `slow.rs`: what must hold under attack, nonsense, and those who take their time.
+//! `crowd.rs`: two hundred clients at once. `siege.rs`, `hostile.rs`, `slow.rs`: what must hold under attack, nonsense, and those who take their time.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod crowd;
 mod hostile;
 mod images;
 mod renders;

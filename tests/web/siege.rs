@@ -34,12 +34,26 @@ impl Siege {
 
     /// Attacks while an honest client renders one picture after the other, each of which is right, at least one after the attack.
     pub(crate) fn while_an_honest_client_works<T>(&self, attack: impl FnOnce() -> T) -> T {
+        self.meanwhile(|iter| self.honest_picture(iter), attack)
+    }
+
+    /// The same where the workers have too much to do: the honest client looks at a picture that is there.
+    pub(crate) fn while_an_honest_client_looks<T>(&self, (id, file): (&str, &[u8]), attack: impl FnOnce() -> T) -> T {
+        let path = format!("/api/v1/renders/{id}/image");
+        let look = |_| {
+            let answer = self.gateway().get(&path);
+            assert!(answer.status == 200 && answer.body == file, "{}", answer.status);
+        };
+        self.meanwhile(look, attack)
+    }
+
+    fn meanwhile<T>(&self, honest: impl Fn(u32) + Sync, attack: impl FnOnce() -> T) -> T {
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let honest = scope.spawn(|| {
                 for iter in 200.. {
                     let was_over = is_over.load(Ordering::Relaxed);
-                    self.honest_picture(iter);
+                    honest(iter);
                     if was_over {
                         return;
                     }

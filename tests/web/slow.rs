@@ -85,6 +85,14 @@ fn much_and_then_endless() -> serde_json::Value {
     })
 }
 
+/// A render that is over, and its file.
+fn finished(gateway: &Gateway, fields: &serde_json::Value) -> (String, Vec<u8>) {
+    let id = gateway.render(fields)["id"].as_str().unwrap().to_owned();
+    assert_eq!(gateway.finished(&id)["state"], "done");
+    let file = gateway.get(&format!("/api/v1/renders/{id}/image")).body;
+    (id, file)
+}
+
 /// Readers of a path who take the head and nothing more.
 fn stand_still(gateway: &Gateway, path: &str, count: usize) -> Vec<Raw> {
     let connect = |_| {
@@ -96,12 +104,12 @@ fn stand_still(gateway: &Gateway, path: &str, count: usize) -> Vec<Raw> {
 }
 
 /// Lets fifty readers of a path stand still until they are cut off, and tells by how many MiB the gateway grew.
-fn memory_of_fifty(siege: &Siege, path: &str) -> u64 {
+fn memory_of_fifty(siege: &Siege, known: (&str, &[u8]), path: &str) -> u64 {
     let gateway = siege.gateway();
     let descriptors = gateway.process.descriptors();
     let [before, _] = gateway.process.memory();
     let mut most = before;
-    let readers = siege.while_an_honest_client_works(|| {
+    let readers = siege.while_an_honest_client_looks(known, || {
         let readers = stand_still(gateway, path, 50);
         eventually("all are being answered", || (siege.open() >= 50).then_some(()));
         eventually("all are cut off", || {
@@ -122,10 +130,12 @@ fn memory_of_fifty(siege: &Siege, path: &str) -> u64 {
 fn readers_who_stand_still_are_cut_off_and_cost_little_until_then() {
     let siege = Siege::lay(&[]);
     let gateway = siege.gateway();
+    let (known, file) = finished(gateway, &json!({"size": "80x60"}));
+    let known = (known.as_str(), &file[..]);
     let id = gateway.render(&much_and_then_endless())["id"].as_str().unwrap().to_owned();
     let path = format!("/api/v1/renders/{id}");
     eventually("much of it is there", || (gateway.get(&path).json()["rows_done"].as_u64() > Some(5000)).then_some(()));
-    let grown = memory_of_fifty(&siege, &format!("{path}/image"));
+    let grown = memory_of_fifty(&siege, known, &format!("{path}/image"));
     println!("50 readers of a render that goes on: {grown} MiB");
     assert!(grown < 50 * 4, "{grown} MiB");
     assert_eq!(gateway.delete_as("test", &path).status, 204);
@@ -133,7 +143,7 @@ fn readers_who_stand_still_are_cut_off_and_cost_little_until_then() {
     let done = json!({"size": "5000x5000", "iter": 2, "center": "0.1+0.1i", "format": "npy"});
     let id = gateway.render(&done)["id"].as_str().unwrap().to_owned();
     assert_eq!(gateway.finished(&id)["state"], "done");
-    let grown = memory_of_fifty(&siege, &format!("/api/v1/renders/{id}/image"));
+    let grown = memory_of_fifty(&siege, known, &format!("/api/v1/renders/{id}/image"));
     println!("50 readers of a file of 100 MB: {grown} MiB");
     assert!(grown < 50 * 4, "{grown} MiB");
     siege.lift();
@@ -147,24 +157,20 @@ fn readers_who_wait_leave_room_for_others() {
     let id = gateway.render(&endless())["id"].as_str().unwrap().to_owned();
     let path = format!("/api/v1/renders/{id}");
     eventually("it is being rendered", || (gateway.get(&path).json()["state"] == "running").then_some(()));
-    let mut readers = stand_still(gateway, &format!("{path}/image"), 170);
-    siege.while_an_honest_client_works(|| {
-        // The honest client's own pictures have to wait until these have gone, but not what else it asks.
-        let (mut served, mut refused) = (Vec::new(), 0);
-        for mut reader in readers.drain(..) {
-            let said = reader.answer_to_head().unwrap();
-            match said.status {
-                200 => served.push(reader),
-                status => {
-                    assert_eq!((status, said.header("retry-after")), (503, "2"));
-                    refused += 1;
-                }
+    let (mut served, mut refused) = (Vec::new(), 0);
+    for mut reader in stand_still(gateway, &format!("{path}/image"), 170) {
+        let said = reader.answer_to_head().unwrap();
+        match said.status {
+            200 => served.push(reader),
+            status => {
+                assert_eq!((status, said.header("retry-after")), (503, "2"));
+                refused += 1;
             }
         }
-        assert!(refused >= 30, "{refused} were refused");
-        assert_eq!(gateway.get(&path).json()["state"], "running");
-        drop(served);
-    });
+    }
+    assert!(refused >= 30, "{refused} were refused");
+    assert_eq!(gateway.get(&path).json()["state"], "running");
+    drop(served);
     assert_eq!(gateway.delete_as("test", &path).status, 204);
     siege.lift();
 }

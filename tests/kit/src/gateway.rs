@@ -91,7 +91,13 @@ impl Gateway {
 
     /// DELETE by a client of this name.
     pub fn delete_as(&self, client: &str, path: &str) -> Answer {
-        let request = self.agent.delete(format!("{}{path}", self.url)).header("Fractally-Client", client);
+        self.delete_with(path, &[("Fractally-Client", client)])
+    }
+
+    /// DELETE with these headers.
+    pub fn delete_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let request = self.agent.delete(format!("{}{path}", self.url));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         Answer::of(request.call().unwrap_or_else(|error| panic!("DELETE {path}: {error}")))
     }
 
