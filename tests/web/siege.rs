@@ -41,7 +41,7 @@ impl Siege {
     pub(crate) fn while_an_honest_client_looks<T>(&self, (id, file): (&str, &[u8]), attack: impl FnOnce() -> T) -> T {
         let path = format!("/api/v1/renders/{id}/image");
         let look = |_| {
-            let answer = self.gateway().get(&path);
+            let answer = within_its_rate(self.gateway(), &path);
             assert!(answer.status == 200 && answer.body == file, "{}", answer.status);
         };
         self.meanwhile(look, attack)
@@ -97,9 +97,14 @@ impl Siege {
 
 /// Requests that a gateway is answering, the question itself not counted.
 pub(crate) fn open(gateway: &Gateway) -> u64 {
-    let text = gateway.get("/metrics").text();
+    let text = within_its_rate(gateway, "/metrics").text();
     let value = text.lines().find_map(|line| line.strip_prefix("fractally_gateway_requests_open "));
     value.and_then(|value| value.parse::<u64>().ok()).unwrap_or_else(|| panic!("{text}")) - 1
+}
+
+/// An answer that may be asked for more often than a client may ask.
+fn within_its_rate(gateway: &Gateway, path: &str) -> Answer {
+    eventually("the rate allows it", || Some(gateway.get(path)).filter(|answer| answer.status != 429))
 }
 
 /// Jobs that a status shows as not over.
