@@ -34,6 +34,8 @@ fn tiles_and_poster_agree_to_the_bit() {
 #[test]
 fn a_tile_is_kept_for_good_and_known_by_its_engine() {
     let site = Site::start();
+    // Only a gateway that has seen a worker knows the engine, by which it answers without a look at the cache.
+    eventually("it is ready", || (site.gateway.get("/readyz").status == 200).then_some(()));
     let path = "/tiles/-/3/4/4.png";
     let tile = site.gateway.get(path);
     assert_eq!(tile.header("cache-control"), "public, max-age=31536000, immutable");
