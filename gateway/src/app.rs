@@ -10,11 +10,11 @@ use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},
 };
-use utoipa::{OpenApi, openapi};
+use utoipa::openapi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    Config, events,
+    Config, described, events,
     grid::Grid,
     health::{self, Ready},
     image,
@@ -98,26 +98,8 @@ pub fn openapi() -> openapi::OpenApi {
     described().into_openapi()
 }
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Fractally",
-        description = "Julia sets, rendered on a grid. Problems are RFC 9457 bodies that name the field. Every answer has an X-Request-Id, \
-            which the logs of gateway, broker and workers have too; a client may choose it. Renders are counted for the client's address, or \
-            for the name in the header Fractally-Client, as far as interest in them goes.",
-        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
-    ),
-    tags(
-        (name = "renders", description = "Pictures of any size, rendered whether or not anybody waits"),
-        (name = "tiles", description = "Maps"),
-        (name = "talk", description = "The calls of the talk that this grew out of"),
-        (name = "health", description = "For those who run it"),
-    )
-)]
-struct Description;
-
 fn described() -> OpenApiRouter<App> {
-    let mut router = OpenApiRouter::with_openapi(Description::openapi())
+    let mut router = OpenApiRouter::with_openapi(described::begun())
         .merge(renders::routes())
         .merge(image::routes())
         .merge(preview::routes())
@@ -125,7 +107,7 @@ fn described() -> OpenApiRouter<App> {
         .merge(tiles::routes())
         .merge(talk::routes())
         .merge(health::routes());
-    crate::problem::describe(router.get_openapi_mut());
+    described::complete(router.get_openapi_mut());
     router
 }
 

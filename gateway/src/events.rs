@@ -24,6 +24,7 @@ use crate::{
     picture::content_id,
     problem::{Problem, ProblemBody},
     resource::Render,
+    schemas,
     watch::News,
 };
 
@@ -42,7 +43,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 /// `end` when all are over; then the stream ends. Each stream begins with how things are, so one that broke is simply opened again.
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "renders",
-    params(("id" = Vec<String>, Query, description = "Ids of 1 to 64 renders; once for each", style = Form, explode)),
+    params(("id" = inline(schemas::Ids), Query, description = "Ids of 1 to 64 renders; once for each", style = Form, explode)),
     responses(
         (status = 200, description = "A stream of events", body = String, content_type = "text/event-stream"),
         (status = 400, description = "A parameter is wrong", body = ProblemBody, content_type = "application/problem+json"),

@@ -82,7 +82,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 /// ranges. `Accept` chooses between PNG (preferred), WebP, JPEG and TIFF, which are made of whole pictures only.
 #[utoipa::path(
     get, path = "/api/v1/renders/{id}/image", tag = "renders",
-    params(("id" = String, Path, description = "The render's id")),
+    params(("id" = String, Path, description = "The render's id", pattern = "^[0-9a-f]{32}$")),
     responses(
         (status = 200, description = "The file", content((Vec<u8> = "image/png"), (Vec<u8> = "image/webp"), (Vec<u8> = "image/jpeg"),
             (Vec<u8> = "image/tiff"), (Vec<u8> = "application/x-npy"))),
@@ -107,7 +107,7 @@ async fn image(State(app): State<App>, Path(id): Path<String>, headers: HeaderMa
 #[utoipa::path(
     get, path = "/api/v1/renders/{id}/{file}", tag = "renders",
     params(
-        ("id" = String, Path, description = "The render's id"),
+        ("id" = String, Path, description = "The render's id", pattern = "^[0-9a-f]{32}$"),
         ("file" = String, Path, description = "`image.png`, `image.webp`, `image.jpg`, `image.tiff`, or `image.npy` for raw counts",
             pattern = r"^image\.(png|webp|jpg|jpeg|tif|tiff|npy)$", example = "image.webp"),
     ),

@@ -5,14 +5,11 @@ use std::fmt;
 use fractally_proto::{Colour, ColourMap, ContentId, Encoding, Limits, Priority, Request, Size, Window, notation};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, SeqAccess, Visitor},
+    de::{self, SeqAccess, Unexpected, Visitor},
 };
-use utoipa::{
-    PartialSchema, ToSchema,
-    openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, schema::ArrayBuilder, schema::Type},
-};
+use utoipa::ToSchema;
 
-use crate::problem::Problem;
+use crate::{problem::Problem, schemas};
 
 /// What to draw and how. Every field may be left out. A render's `request` has this form too and can be sent as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -24,7 +21,7 @@ pub(crate) struct Picture {
     /// Centre of the view in the plane; the imaginary axis points up.
     pub(crate) center: Complex,
     /// Width of the view in plane units; pixels are square.
-    #[schema(minimum = 0, default = 4.0)]
+    #[schema(exclusive_minimum = 0, maximum = 1e9, default = 4.0)]
     pub(crate) width: f64,
     /// Size of the image in pixels.
     pub(crate) size: Pixels,
@@ -33,12 +30,13 @@ pub(crate) struct Picture {
     pub(crate) window: Option<Part>,
     /// Iteration limit: points that have not escaped by then are interior.
     #[schema(minimum = 1, maximum = 1_000_000_000, default = 256)]
+    #[serde(deserialize_with = "whole")]
     pub(crate) iter: u32,
     /// Bailout radius: a point has escaped when |z| is greater.
     #[schema(minimum = 2, maximum = 1e9, default = 2.0)]
     pub(crate) bailout: f64,
     /// Colour map.
-    #[schema(schema_with = cmap_schema)]
+    #[schema(schema_with = schemas::cmap)]
     pub(crate) cmap: ColourMap,
     /// Colour of interior points.
     pub(crate) interior: Rgb,
@@ -278,6 +276,44 @@ impl<'de, T: FromNumbers<N>, const N: usize> Visitor<'de> for TextOr<T, N> {
     }
 }
 
+/// A whole number. JSON does not tell 3 from 3.0, and some who write it do not either.
+#[derive(Clone, Copy)]
+struct Whole(u32);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        whole(deserializer).map(Self)
+    }
+}
+
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    struct WholeNumber;
+
+    impl Visitor<'_> for WholeNumber {
+        type Value = u32;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a whole number from 0 to {}", u32::MAX)
+        }
+
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<u32, E> {
+            u32::try_from(number).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<u32, E> {
+            u32::try_from(number).map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+        }
+
+        fn visit_f64<E: de::Error>(self, number: f64) -> Result<u32, E> {
+            let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole and in range")]
+            is_whole.then_some(number as u32).ok_or_else(|| E::invalid_value(Unexpected::Float(number), &self))
+        }
+    }
+
+    deserializer.deserialize_any(WholeNumber)
+}
+
 /// What can be written as so many numbers.
 trait FromNumbers<const N: usize> {
     type Number: for<'de> Deserialize<'de> + Copy;
@@ -294,18 +330,18 @@ impl FromNumbers<2> for Complex {
 }
 
 impl FromNumbers<2> for Pixels {
-    type Number = u32;
-    const ZERO: u32 = 0;
-    fn from_numbers([w, h]: [u32; 2]) -> Self {
-        Self(Size { w, h })
+    type Number = Whole;
+    const ZERO: Whole = Whole(0);
+    fn from_numbers([w, h]: [Whole; 2]) -> Self {
+        Self(Size { w: w.0, h: h.0 })
     }
 }
 
 impl FromNumbers<4> for Part {
-    type Number = u32;
-    const ZERO: u32 = 0;
-    fn from_numbers([w, h, x, y]: [u32; 4]) -> Self {
-        Self(Window { x, y, w, h })
+    type Number = Whole;
+    const ZERO: Whole = Whole(0);
+    fn from_numbers([w, h, x, y]: [Whole; 4]) -> Self {
+        Self(Window { x: x.0, y: y.0, w: w.0, h: h.0 })
     }
 }
 
@@ -337,48 +373,6 @@ impl<'de> Deserialize<'de> for Rgb {
     }
 }
 
-/// Text, or a list of so many numbers.
-fn text_or_numbers(pattern: &str, example: &str, kind: Type, numbers: usize) -> RefOr<Schema> {
-    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).examples([example]);
-    let item = ObjectBuilder::new().schema_type(kind);
-    let list = ArrayBuilder::new().items(item).min_items(Some(numbers)).max_items(Some(numbers));
-    OneOfBuilder::new().item(text).item(list).into()
-}
-
-impl PartialSchema for Complex {
-    fn schema() -> RefOr<Schema> {
-        text_or_numbers(r"^[-+0-9.eE]*[ij]?$", "-0.8+0.156i", Type::Number, 2)
-    }
-}
-impl ToSchema for Complex {}
-
-impl PartialSchema for Pixels {
-    fn schema() -> RefOr<Schema> {
-        text_or_numbers(r"^[0-9]+x[0-9]+$", "600x400", Type::Integer, 2)
-    }
-}
-impl ToSchema for Pixels {}
-
-impl PartialSchema for Part {
-    fn schema() -> RefOr<Schema> {
-        text_or_numbers(r"^[0-9]+x[0-9]+\+[0-9]+\+[0-9]+$", "300x200+10+20", Type::Integer, 4)
-    }
-}
-impl ToSchema for Part {}
-
-impl PartialSchema for Rgb {
-    fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new().schema_type(Type::String).examples(["#000000"]).into()
-    }
-}
-impl ToSchema for Rgb {}
-
-/// The closed list of names.
-pub(crate) fn cmap_schema() -> Schema {
-    let names = ColourMap::ALL.iter().map(|map| map.name());
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).default(Some("inferno".into())).into()
-}
-
 #[cfg(test)]
 mod tests {
     use http::StatusCode;
@@ -393,6 +387,16 @@ mod tests {
         let numbers =
             br##"{"c":[-1,2],"center":[0.5,0],"width":2.0,"size":[30,20],"window":[3,2,1,0],"interior":"#010203","cmap":"hot"}"##;
         assert_eq!(Picture::from_json(text).unwrap(), Picture::from_json(numbers).unwrap());
+    }
+
+    /// Found by requests that were made from the description: what it calls an integer was refused when written with a point.
+    #[test]
+    fn a_whole_number_may_be_written_with_a_point() {
+        let [plain, pointed] = [&br#"{"iter":300,"size":[30,20]}"#[..], br#"{"iter":3e2,"size":[30.0,20.0]}"#];
+        assert_eq!(Picture::from_json(plain).unwrap(), Picture::from_json(pointed).unwrap());
+        for odd in [&br#"{"iter":1.5}"#[..], br#"{"iter":-1.0}"#, br#"{"iter":5e9}"#, br#"{"iter":-0.5}"#] {
+            assert_eq!(Picture::from_json(odd).unwrap_err().status(), StatusCode::UNPROCESSABLE_ENTITY);
+        }
     }
 
     #[test]

@@ -74,7 +74,7 @@ struct Wanted {
 /// The rows that are rendered, scaled down, over a coarse picture of the whole. Ask again for how it goes on.
 #[utoipa::path(
     get, path = "/api/v1/renders/{id}/preview", tag = "renders",
-    params(("id" = String, Path, description = "The render's id"), Wanted),
+    params(("id" = String, Path, description = "The render's id", pattern = "^[0-9a-f]{32}$"), Wanted),
     responses(
         (status = 200, description = "The picture as it is", body = Vec<u8>, content_type = "image/png"),
         (status = 304, description = "It is complete and has not changed"),

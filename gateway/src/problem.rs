@@ -182,20 +182,3 @@ fn field_of(field: &str) -> &str {
         field => field,
     }
 }
-
-/// Adds the problems that any request may meet to every operation.
-pub(crate) fn describe(description: &mut utoipa::openapi::OpenApi) {
-    use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder, header::HeaderBuilder};
-    let retry = HeaderBuilder::new().description(Some("Seconds after which it may be otherwise")).build();
-    for item in description.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.delete];
-        for operation in operations.into_iter().flatten() {
-            for (status, about) in [("429", "This client asks too much at once"), ("503", "The grid is away, or full")] {
-                let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemBody"))).build();
-                let response =
-                    ResponseBuilder::new().description(about).content(MEDIA_TYPE, body).header("Retry-After", retry.clone());
-                operation.responses.responses.entry(status.to_owned()).or_insert_with(|| response.build().into());
-            }
-        }
-    }
-}

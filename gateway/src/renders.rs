@@ -119,7 +119,7 @@ struct Waiting {
 /// With `wait` the answer comes when there is news, or after that time as things are then.
 #[utoipa::path(
     get, path = "/api/v1/renders/{id}", tag = "renders",
-    params(("id" = String, Path, description = "The render's id"), Waiting),
+    params(("id" = String, Path, description = "The render's id", pattern = "^[0-9a-f]{32}$"), Waiting),
     responses(
         (status = 200, description = "How far it is", body = Render),
         (status = 400, description = "A parameter is wrong", body = ProblemBody, content_type = "application/problem+json"),
@@ -165,7 +165,7 @@ async fn wait_for(app: &App, id: ContentId, wait: Duration, until: Until) -> Res
 /// Withdraws this client's interest. The work stops when nobody is left who asked for it. Asking again starts it again.
 #[utoipa::path(
     delete, path = "/api/v1/renders/{id}", tag = "renders",
-    params(("id" = String, Path, description = "The render's id")),
+    params(("id" = String, Path, description = "The render's id", pattern = "^[0-9a-f]{32}$")),
     responses(
         (status = 204, description = "This client is no longer interested"),
         (status = 404, description = "There is no such render", body = ProblemBody, content_type = "application/problem+json"),

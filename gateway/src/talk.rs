@@ -19,6 +19,7 @@ use crate::{
     picture::{Complex, Picture, Pixels, content_id},
     problem::{Problem, ProblemBody},
     resource::Render,
+    schemas,
     trail::Caller,
 };
 
@@ -50,16 +51,17 @@ pub(crate) fn pages() -> Router<App> {
 #[utoipa::path(
     get, path = "/", tag = "talk",
     params(
-        ("w" = Option<u32>, Query, description = "Pixels from left to right", example = 600),
-        ("h" = Option<u32>, Query, description = "Pixels from top to bottom", example = 400),
-        ("cre" = Option<f64>, Query, description = "Real part of c", example = -0.8),
-        ("cim" = Option<f64>, Query, description = "Imaginary part of c", example = 0.156),
-        ("cmap" = Option<String>, Query, description = "Colour map", example = "inferno"),
-        ("iter" = Option<u32>, Query, description = "Iteration limit"),
-        ("width" = Option<f64>, Query, description = "Width of the view in plane units"),
+        ("w" = Option<u32>, Query, description = "Pixels from left to right", minimum = 1, maximum = 1_000_000, example = 600),
+        ("h" = Option<u32>, Query, description = "Pixels from top to bottom", minimum = 1, maximum = 1_000_000, example = 400),
+        ("cre" = Option<f64>, Query, description = "Real part of c", minimum = -1e9, maximum = 1e9, example = -0.8),
+        ("cim" = Option<f64>, Query, description = "Imaginary part of c", minimum = -1e9, maximum = 1e9, example = 0.156),
+        ("cmap" = inline(Option<schemas::Cmap>), Query, description = "Colour map", example = "inferno"),
+        ("iter" = Option<u32>, Query, description = "Iteration limit", minimum = 1, maximum = 1_000_000_000),
+        ("width" = Option<f64>, Query, description = "Width of the view in plane units", exclusive_minimum = 0, maximum = 1e9),
     ),
     responses(
         (status = 200, description = "A page, or a key", content((String = "text/html"), (Key = "application/json"))),
+        (status = 304, description = "The page has not changed"),
         (status = 400, description = "A parameter is wrong", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A parameter is over a limit", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -93,12 +95,12 @@ async fn root(
 /// The picture of a key
 #[utoipa::path(
     get, path = "/image/{key}", tag = "talk",
-    params(("key" = String, Path, description = "The key")),
+    params(("key" = String, Path, description = "The key", pattern = "^[0-9a-f]{32}$")),
     responses(
-        (status = 200, description = "The picture", body = Vec<u8>, content_type = "image/png"),
+        (status = 200, description = "The picture, or counts", content((Vec<u8> = "image/png"), (Vec<u8> = "application/x-npy"))),
         (status = 202, description = "Not yet; ask again", body = String, content_type = "text/plain",
             headers(("Retry-After" = u32, description = "Seconds"))),
-        (status = 206, description = "A part of it", body = Vec<u8>, content_type = "image/png"),
+        (status = 206, description = "A part of it", content((Vec<u8> = "image/png"), (Vec<u8> = "application/x-npy"))),
         (status = 304, description = "It has not changed"),
         (status = 404, description = "There is no such key", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "It ended without a picture", body = ProblemBody, content_type = "application/problem+json"),

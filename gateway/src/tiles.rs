@@ -14,6 +14,7 @@ use crate::{
     App,
     image::is_known,
     problem::{Problem, ProblemBody},
+    schemas,
     trail::Caller,
 };
 
@@ -38,10 +39,10 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 #[utoipa::path(
     get, path = "/tiles/{request}/{z}/{x}/{y}", tag = "tiles",
     params(
-        ("request" = String, Path, description = "Fields as `c=-0.8+0.156i,width=4,cmap=inferno`: of c, center, width, iter, bailout, \
-            cmap and interior, those that differ from the defaults; `-` for none", example = "c=-0.8+0.156i,width=4,cmap=inferno"),
+        ("request" = inline(schemas::TileFields), Path, description = "Fields as `c=-0.8+0.156i,width=4,cmap=inferno`: of c, center, width, iter, bailout, \
+            cmap and interior, those that differ from the defaults; `-` for none"),
         ("z" = u32, Path, description = "Zoom, 0 to 22", maximum = 22),
-        ("x" = u32, Path, description = "Column, from 0 to 2^z - 1"),
+        ("x" = u32, Path, description = "Column, from 0 to 2^z - 1", maximum = 4_194_303),
         ("y" = String, Path, description = "Row, from 0 to 2^z - 1, and `.png`", pattern = r"^[0-9]+\.png$", example = "0.png"),
     ),
     responses(
