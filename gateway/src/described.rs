@@ -82,6 +82,7 @@ pub(crate) fn complete(description: &mut openapi::OpenApi) {
             add_parameters(operation);
             add_problems(operation);
             add_headers(operation);
+            name_files(operation);
             add_links(operation);
         }
     }
@@ -128,11 +129,31 @@ fn add_headers(operation: &mut Operation) {
         let is_known = is_sent || status == "304";
         add_header(response, "X-Request-Id", Type::String, "The request's name in every log", true);
         add_header(response, "Retry-After", Type::Integer, "Seconds", matches!(status.as_str(), "429" | "503"));
-        add_header(response, "ETag", Type::String, "What it is known by once it does not change any more", is_of(TAGGED) && is_known);
+        add_header(
+            response,
+            "ETag",
+            Type::String,
+            "What it is known by once it does not change any more",
+            is_of(TAGGED) && is_known,
+        );
         add_header(response, "Accept-Ranges", Type::String, "`bytes`, once it is complete", is_of(FILES) && is_sent);
         add_header(response, "Content-Disposition", Type::String, "A name for the file", is_of(FILES) && is_sent);
         let has_range = is_of(FILES) && matches!(status.as_str(), "206" | "416");
         add_header(response, "Content-Range", Type::String, "Which part it is, and of how much", has_range);
+    }
+}
+
+/// Bodies that are files: what the macros make of bytes is a list of numbers.
+fn name_files(operation: &mut Operation) {
+    for response in operation.responses.responses.values_mut() {
+        let RefOr::T(response) = response else { continue };
+        for (media_type, content) in &mut response.content {
+            let is_file = media_type.starts_with("image/") || media_type == "application/x-npy";
+            if let (RefOr::T(content), true) = (content, is_file) {
+                let file = ObjectBuilder::new().schema_type(Type::String).content_media_type(media_type);
+                content.schema = Some(file.into());
+            }
+        }
     }
 }
 

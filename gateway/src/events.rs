@@ -67,7 +67,7 @@ async fn events(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Res
 }
 
 fn ids(query: Option<&str>) -> Result<Vec<ContentId>, Problem> {
-    let mut ids = Vec::new();
+    let (mut ids, mut named) = (Vec::new(), 0);
     for (name, value) in args::pairs(query) {
         if name != "id" {
             return Err(Problem::malformed(&name, format!("{name}: there is no such parameter; give id, once for each render")));
@@ -75,11 +75,12 @@ fn ids(query: Option<&str>) -> Result<Vec<ContentId>, Problem> {
         // All ids of one stream may also stand in one parameter.
         for id in value.split(',') {
             let id = content_id(id)?;
+            named += 1;
             if !ids.contains(&id) {
                 ids.push(id);
             }
         }
-        if ids.len() > RENDERS_MAX {
+        if named > RENDERS_MAX {
             return Err(Problem::malformed(
                 "id",
                 format!("id: more than {RENDERS_MAX} renders; open another stream for the rest"),

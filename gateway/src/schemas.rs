@@ -114,8 +114,8 @@ fn tile_fields() -> Schema {
     let names: Vec<_> = ColourMap::ALL.iter().map(|map| map.name()).collect();
     let (complex, cmap) = (complex(), names.join("|"));
     let iter = "0*[1-9][0-9]{0,8}";
-    let field =
-        format!("((c|center)={complex}|(width|bailout)=[+]?{NUMBER}|iter={iter}|cmap=({cmap})|interior={COLOUR})").replace("#?", "");
+    let field = format!("((c|center)={complex}|(width|bailout)=[+]?{NUMBER}|iter={iter}|cmap=({cmap})|interior={COLOUR})")
+        .replace("#?", "");
     let pattern = format!("^(-|{field}(,{field})*)$");
     let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
     text.examples(["c=-0.8+0.156i,width=4,cmap=inferno"]).into()

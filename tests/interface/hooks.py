@@ -81,23 +81,27 @@ def problems_are_problems(ctx, response, case):
     assert response.headers["x-request-id"] == [problem["request_id"]], problem
 
 
-def file_of(signature, end=b""):
-    """A file is whole: it begins as its type does, and ends so."""
+# How files begin and end.
+FILES = {
+    "image/png": (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"),
+    "image/webp": (b"RIFF", b""),
+    "image/jpeg": (b"\xff\xd8\xff", b"\xff\xd9"),
+    "image/tiff": (b"II*\0", b""),
+    "application/x-npy": (b"\x93NUMPY", b""),
+}
 
-    def read(context, response):
-        whole = response.status_code != 206
-        assert not whole or (response.content.startswith(signature) and response.content.endswith(end)), response.content[:16]
-        return "a file"
 
-    return read
+@schemathesis.check
+def files_are_whole(ctx, response, case):
+    """A file begins and ends as its type does."""
+    kind = response.headers.get("content-type", [""])[0]
+    if response.status_code != 200 or kind not in FILES:
+        return
+    begin, end = FILES[kind]
+    assert response.content.startswith(begin) and response.content.endswith(end), (kind, response.content[:16], response.content[-16:])
 
 
-for media_type, signature, end in [
-    ("image/png", b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"),
-    ("image/webp", b"RIFF", b""),
-    ("image/jpeg", b"\xff\xd8\xff", b"\xff\xd9"),
-    ("image/tiff", b"II*\0", b""),
-    ("application/x-npy", b"\x93NUMPY", b""),
-    ("text/event-stream", b"event: ", b"event: end\ndata: {}\n\n"),
-]:
-    schemathesis.deserializer(media_type)(file_of(signature, end))
+@schemathesis.deserializer(*FILES)
+def read_file(context, response):
+    """No schema looks into files."""
+    return "a file"

@@ -1,14 +1,18 @@
 //! The gateway across real processes: what a front-end developer would do with it, and what nobody should.
 //!
 //! `renders.rs`: ask, wait, give up. `images.rs`: files, ranges, types, previews. `tiles.rs`: maps. `talk.rs`: the talk's calls.
-//! `restarts.rs`: brokers and gateways that go and come. `up.rs`: a grid and a gateway by one command.
-//! `crowd.rs`: two hundred clients at once. `siege.rs`, `hostile.rs`, `slow.rs`: what must hold under attack, nonsense, and those who take their time.
+//! `restarts.rs`: brokers and gateways that go and come. `up.rs`: a grid and a gateway by one command. `recipes.rs`: what the README
+//! tells to type. `nginx.rs`: two gateways behind one address. `described.rs`: the description of all that. `crowd.rs`: two hundred
+//! clients at once. `siege.rs`, `hostile.rs`, `slow.rs`: what must hold under attack, nonsense, and those who take their time.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod crowd;
+mod described;
 mod hostile;
 mod images;
+mod nginx;
+mod recipes;
 mod renders;
 mod restarts;
 mod siege;

@@ -49,9 +49,14 @@ impl Gateway {
             panic!("the gateway does not start: {line:?}, {:?}", process.wait());
         };
         let url = url.trim_end_matches('/').to_owned();
+        Self::behind(process, &url)
+    }
+
+    /// Gateways behind a proxy, which this process is.
+    pub fn behind(process: Process, url: &str) -> Self {
         let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(120)));
         let config = config.max_idle_connections_per_host(16);
-        Self { process, url, agent: config.build().into() }
+        Self { process, url: url.to_owned(), agent: config.build().into() }
     }
 
     /// GET with these headers.
