@@ -45,7 +45,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     get, path = "/api/v1/events", tag = "renders",
     params(("id" = inline(schemas::Ids), Query, description = "Ids of 1 to 64 renders; once for each", style = Form, explode)),
     responses(
-        (status = 200, description = "A stream of events", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "A stream of such events", body = inline(schemas::Told), content_type = "text/event-stream"),
         (status = 400, description = "A parameter is wrong", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "An id that no render can have", body = ProblemBody, content_type = "application/problem+json"),
     )

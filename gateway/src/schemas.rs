@@ -100,6 +100,20 @@ impl PartialSchema for Ids {
 }
 impl ToSchema for Ids {}
 
+/// One event of a stream.
+pub(crate) struct Told;
+
+impl PartialSchema for Told {
+    fn schema() -> RefOr<Schema> {
+        let event = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["render", "gone", "end"]));
+        let data = ObjectBuilder::new().schema_type(Type::String).content_media_type("application/json");
+        let data = data.description(Some("A render; of one that is not there its id; `{}` at the end"));
+        let told = ObjectBuilder::new().schema_type(Type::Object).property("event", event).property("data", data);
+        told.required("event").required("data").into()
+    }
+}
+impl ToSchema for Told {}
+
 /// The fields of a tile in its URL.
 pub(crate) struct TileFields;
 
