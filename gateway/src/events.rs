@@ -122,3 +122,23 @@ async fn next(last: Option<Render>, news: &mut watch::Receiver<News>) -> Option<
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by requests that were made from the description: the same id was counted once, however often it was given.
+    #[test]
+    fn a_stream_has_so_many_ids_however_they_are_given() {
+        let id = |i: usize| format!("{i:032x}");
+        let query =
+            |count: usize, same: bool| (0..count).map(|i| format!("id={}", id(if same { 7 } else { i }))).collect::<Vec<_>>();
+        assert_eq!(ids(Some(&query(RENDERS_MAX, false).join("&"))).unwrap().len(), RENDERS_MAX);
+        assert_eq!(ids(Some(&query(RENDERS_MAX, true).join("&"))).unwrap().len(), 1);
+        for same in [false, true] {
+            assert!(ids(Some(&query(RENDERS_MAX + 1, same).join("&"))).is_err());
+        }
+        let together: Vec<_> = (0..=RENDERS_MAX).map(id).collect();
+        assert!(ids(Some(&format!("id={}", together.join(",")))).is_err());
+    }
+}
