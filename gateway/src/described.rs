@@ -161,7 +161,7 @@ fn add_header(response: &mut Response, name: &str, kind: Type, about: &str, is_t
     if is_there {
         let schema = ObjectBuilder::new().schema_type(kind);
         let header = HeaderBuilder::new().description(Some(about)).schema(Some(schema)).build();
-        response.headers.entry(name.to_owned()).or_insert(header.into());
+        response.headers.entry(name.to_owned()).or_insert_with(|| header.into());
     }
 }
 
