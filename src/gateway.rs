@@ -71,6 +71,8 @@ async fn bind(args: &WebArgs, broker: Broker) -> Result<Gateway, Failure> {
         reconnect_for: args.reconnect_for,
         origins: args.allow_origin.clone(),
         proxies: args.proxies.into(),
+        // Whoever reaches another address, or comes through a proxy, may know it by any name.
+        hosts: (args.listen.ip().is_loopback() && args.proxies == 0).then(|| args.host.clone()),
         bounds,
     };
     let gateway = Gateway::bind(args.listen, config).await;

@@ -1,6 +1,6 @@
 //! All routes, what they share, and the description of the interface that is made from them.
 
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use axum::{Json, Router, extract::DefaultBodyLimit, middleware, response::IntoResponse, routing::get};
 use http::{HeaderName, Method, header};
@@ -30,6 +30,8 @@ use crate::{
 
 /// Pictures that are converted at once; each is in memory.
 const CONVERSIONS_MAX: usize = 2;
+/// MiB of converted pictures in memory: more than two of the largest.
+const CONVERTED_MIB_MAX: usize = 512;
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -46,6 +48,7 @@ pub(crate) struct Parts {
     pub(crate) turnstile: Turnstile,
     pub(crate) metrics: Metrics,
     pub(crate) conversions: Arc<Semaphore>,
+    pub(crate) converted_mib: Arc<Semaphore>,
 }
 
 impl Deref for App {
@@ -62,13 +65,14 @@ impl App {
         let grid = Grid::new(&config);
         let metrics = Metrics::new();
         let ready = Ready::start(grid.clone());
-        let smalls = Smalls::new(grid.clone(), ready.clone(), metrics.clone(), config.bounds.cache_bytes);
+        let smalls = Smalls::new(grid.clone(), metrics.clone(), config.bounds.cache_bytes);
         Self(Arc::new(Parts {
             watch: Watch::start(grid.clone()),
             ready,
             previews: Previews::new(grid.clone(), smalls.clone()),
             turnstile: Turnstile::new(config.bounds),
             conversions: Arc::new(Semaphore::new(CONVERSIONS_MAX)),
+            converted_mib: Arc::new(Semaphore::new(CONVERTED_MIB_MAX)),
             smalls,
             metrics,
             grid,
@@ -86,9 +90,10 @@ impl App {
             .merge(metrics::routes())
             .fallback(|| async { Problem::of_status(http::StatusCode::NOT_FOUND) })
             .layer(DefaultBodyLimit::max(bounds.body_bytes))
-            .layer(option_layer(cors))
             .layer(CatchPanicLayer::custom(|_| Problem::of_status(http::StatusCode::INTERNAL_SERVER_ERROR).into_response()))
-            .layer(middleware::from_fn_with_state(self.clone(), trail::follow))
+            .layer(middleware::from_fn_with_state(self.clone(), trail::pass))
+            // Outside of all, so that pages of others can read refusals too.
+            .layer(option_layer(cors))
             .with_state(self)
     }
 }
@@ -121,5 +126,5 @@ fn cors(config: &Config) -> Option<CorsLayer> {
         [header::CONTENT_TYPE, header::ACCEPT, header::RANGE, header::IF_NONE_MATCH, trail::CLIENT, trail::REQUEST_ID];
     let layer = CorsLayer::new().allow_origin(AllowOrigin::list(config.origins.iter().cloned()));
     let methods = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
-    Some(layer.allow_methods(methods).allow_headers(allowed).expose_headers(exposed))
+    Some(layer.allow_methods(methods).allow_headers(allowed).expose_headers(exposed).max_age(Duration::from_secs(3600)))
 }

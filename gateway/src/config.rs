@@ -16,6 +16,8 @@ pub struct Config {
     pub origins: Vec<HeaderValue>,
     /// How many reverse proxies stand before it: so many addresses at the end of `X-Forwarded-For` were written by them.
     pub proxies: usize,
+    /// Names that it may be called by, beside addresses and `localhost`; any where this is absent.
+    pub hosts: Option<Vec<String>>,
     /// Its bounds.
     pub bounds: Bounds,
 }

@@ -13,12 +13,14 @@ use std::{
 
 use bytes::Bytes;
 use fractally_client::{
-    AttachOptions, Broker, KeepOptions, Kept, PipeReader, RenderOptions, SessionError, Sessions, Withdrawn, attach, find, keep,
-    pipe, render, status, withdraw,
+    AttachOptions, Broker, KeepOptions, Kept, PipeReader, RenderError, RenderOptions, SessionError, Sessions, Withdrawn, attach,
+    find, keep, pipe, render, status, withdraw,
 };
 use fractally_proto::{ContentId, JobKey, JobState, ListedJob, Priority, Request, Status};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::timeout;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tracing::{Instrument, debug};
 
 use crate::{Config, problem::Problem, trail::Caller};
@@ -48,6 +50,8 @@ pub(crate) struct Grid {
     accounts: Arc<Mutex<HashMap<String, Broker>>>,
     /// Pictures that are followed.
     followed: Arc<Semaphore>,
+    /// What all workers compute with, as far as is known.
+    engine: Arc<Mutex<Option<Engine>>>,
     reconnect_for: Duration,
     patience: Duration,
 }
@@ -56,7 +60,6 @@ pub(crate) struct Grid {
 pub(crate) struct Following {
     reader: PipeReader,
     progress: Arc<Reading>,
-    _stop: oneshot::Sender<()>,
 }
 
 /// How a reader gets on.
@@ -71,8 +74,11 @@ struct Reading {
 #[derive(Clone, Debug)]
 pub(crate) struct Small {
     pub(crate) bytes: Bytes,
-    pub(crate) engine: Arc<str>,
+    pub(crate) engine: Engine,
 }
+
+/// The version of the mathematics that renders something.
+pub(crate) type Engine = Arc<str>;
 
 impl Grid {
     pub(crate) fn new(config: &Config) -> Self {
@@ -81,6 +87,7 @@ impl Grid {
             own,
             accounts: Arc::default(),
             followed: Arc::new(Semaphore::new(FOLLOWED_MAX)),
+            engine: Arc::default(),
             reconnect_for: config.reconnect_for,
             patience: config.bounds.patience,
         }
@@ -91,9 +98,26 @@ impl Grid {
         self.patiently(|| find(&self.own, contents)).await
     }
 
-    /// The render of this content: one that lives or is done before one that is not, then the latest.
+    /// The render of this content that is to be shown.
     pub(crate) async fn find(&self, content: ContentId) -> Result<Option<ListedJob>, Problem> {
-        Ok(best(self.find_all(&[content]).await?))
+        Ok(self.best(self.find_all(&[content]).await?))
+    }
+
+    /// What is to be shown of several of one content, the latest first: a picture that is done, one that is being rendered, a picture of
+    /// another engine, one that came to nothing.
+    pub(crate) fn best(&self, jobs: Vec<ListedJob>) -> Option<ListedJob> {
+        let engine = self.engine();
+        jobs.into_iter().min_by_key(|job| match job.state {
+            JobState::Done if engine.as_ref().is_none_or(|engine| **engine == *job.engine) => 0,
+            JobState::Waiting | JobState::Running | JobState::Paused => 1,
+            JobState::Done => 2,
+            JobState::Failed | JobState::Cancelled => 3,
+        })
+    }
+
+    /// What the grid computes with, where all of it does the same.
+    pub(crate) fn engine(&self) -> Option<Engine> {
+        self.engine.lock().expect("nobody panics with it").clone()
     }
 
     /// The same, of a render that must be there.
@@ -114,7 +138,7 @@ impl Grid {
             request_id: Some(caller.request_id.clone()),
             reconnect_for: self.reconnect_for,
         };
-        Ok(keep(&options, |_| (), std::future::pending()).await?)
+        self.patiently(|| keep(&options, |_| (), std::future::pending())).await
     }
 
     /// Gives up the caller's interest.
@@ -124,7 +148,12 @@ impl Grid {
 
     /// The broker, its workers and its jobs; not waited for.
     pub(crate) async fn status(&self) -> Result<Status, SessionError> {
-        status(&self.own).await
+        let status = status(&self.own).await;
+        let workers = status.as_ref().map(|status| &status.workers[..]).unwrap_or_default();
+        let first = workers.first().map(|worker| &worker.engine);
+        let common = first.filter(|engine| workers.iter().all(|worker| worker.engine == **engine));
+        *self.engine.lock().expect("nobody panics with it") = common.map(|engine| engine.as_str().into());
+        status
     }
 
     /// Follows a detached job: its file's bytes, from the first on, as they are there.
@@ -155,14 +184,13 @@ impl Grid {
             window_bytes: WINDOW_BYTES,
         };
         let (writer, reader) = pipe(PIPE_BYTES);
-        let (stop, stopped) = oneshot::channel();
         let progress = Arc::new(Reading::default());
-        let reading = Arc::clone(&progress);
+        let (reading, abandoned) = (Arc::clone(&progress), writer.abandoned());
         let patience = self.patience;
         let following = async move {
             let stop = async {
                 tokio::select! {
-                    _ = stopped => {}
+                    () = abandoned => {}
                     () = stalled(&reading, patience) => debug!("a reader stands still"),
                 }
             };
@@ -174,7 +202,7 @@ impl Grid {
             drop(room);
         };
         tokio::spawn(following.in_current_span());
-        Following { reader, progress, _stop: stop }
+        Following { reader, progress }
     }
 
     /// Renders a small picture in memory for somebody who waits for it. Ready `stop` cancels it at the broker.
@@ -182,7 +210,7 @@ impl Grid {
         &self,
         request: Request,
         caller: &Caller,
-        stop: impl Future<Output = ()> + Send,
+        stop: impl Future<Output = ()> + Clone + Send,
     ) -> Result<Small, Problem> {
         let options = RenderOptions {
             broker: self.broker_of(caller),
@@ -193,7 +221,7 @@ impl Grid {
             request_id: Some(caller.request_id.clone()),
             window_bytes: WINDOW_BYTES,
         };
-        let rendered = render(&options, Vec::new(), |_| (), stop).await?;
+        let rendered = self.patiently(|| render(&options, Vec::new(), |_| (), stop.clone())).await?;
         Ok(Small { bytes: rendered.out.into(), engine: rendered.done.engine.into() })
     }
 
@@ -216,7 +244,7 @@ impl Grid {
     }
 
     /// Asks again while the broker is away.
-    async fn patiently<T, F: Future<Output = Result<T, SessionError>>>(&self, ask: impl Fn() -> F) -> Result<T, Problem> {
+    async fn patiently<T, E: Passing, F: Future<Output = Result<T, E>>>(&self, ask: impl Fn() -> F) -> Result<T, Problem> {
         let give_up = tokio::time::sleep(self.reconnect_for);
         tokio::pin!(give_up);
         loop {
@@ -229,6 +257,23 @@ impl Grid {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+/// What went wrong at the broker, and whether it may be otherwise soon.
+trait Passing: Into<Problem> {
+    fn is_passing(&self) -> bool;
+}
+
+impl Passing for SessionError {
+    fn is_passing(&self) -> bool {
+        self.is_passing()
+    }
+}
+
+impl Passing for RenderError {
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::Session(error) if error.is_passing())
     }
 }
 
@@ -255,13 +300,6 @@ async fn stalled(reading: &Reading, patience: Duration) {
             return;
         }
     }
-}
-
-/// One that lives or is done, else the latest.
-pub(crate) fn best(jobs: Vec<ListedJob>) -> Option<ListedJob> {
-    let lost = |job: &ListedJob| matches!(job.state, JobState::Failed | JobState::Cancelled);
-    // The latest come first, and the earliest of equal ones is taken.
-    jobs.into_iter().min_by_key(lost)
 }
 
 fn random() -> [u8; 16] {

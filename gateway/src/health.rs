@@ -1,9 +1,6 @@
 //! `/livez`, `/readyz`: whether the gateway lives, and whether it could render something.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{
     Json,
@@ -17,7 +14,7 @@ use tokio::{sync::watch, time::sleep};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{App, grid::Grid, tiles::Engine, trail::AsItIs};
+use crate::{App, grid::Grid, trail::AsItIs};
 
 /// How often the broker's state is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -43,20 +40,16 @@ pub(crate) struct Readiness {
 #[derive(Clone)]
 pub(crate) struct Ready {
     seen: watch::Receiver<Option<Readiness>>,
-    engine: Arc<Mutex<Option<Engine>>>,
 }
 
 impl Ready {
     /// Starts looking, for as long as the runtime lives.
     pub(crate) fn start(grid: Grid) -> Self {
         let (tell, seen) = watch::channel(None);
-        let engine: Arc<Mutex<Option<Engine>>> = Arc::default();
-        let ready = Self { seen, engine: Arc::clone(&engine) };
+        let ready = Self { seen };
         tokio::spawn(async move {
             loop {
-                let status = grid.status().await;
-                *engine.lock().expect("nobody panics with it") = status.as_ref().ok().and_then(engine_of);
-                let readiness = match status {
+                let readiness = match grid.status().await {
                     Ok(status) => Readiness::of(&status),
                     Err(error) => Readiness::without_broker(error.to_string()),
                 };
@@ -69,21 +62,11 @@ impl Ready {
         ready
     }
 
-    /// What the grid computes with, where all of it does the same.
-    pub(crate) fn engine(&self) -> Option<Engine> {
-        self.engine.lock().expect("nobody panics with it").clone()
-    }
-
     async fn now(&self) -> Readiness {
         let mut seen = self.seen.clone();
         let now = seen.wait_for(Option::is_some).await.ok().and_then(|now| now.clone());
         now.unwrap_or_else(|| Readiness::without_broker("the gateway is stopping".to_owned()))
     }
-}
-
-fn engine_of(status: &Status) -> Option<Engine> {
-    let first = &status.workers.first()?.engine;
-    status.workers.iter().all(|worker| worker.engine == *first).then(|| first.as_str().into())
 }
 
 impl Readiness {

@@ -1,6 +1,6 @@
 //! A render's file: streamed while it is assembled, or from what is on disk; in other formats once it is whole.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -11,7 +11,8 @@ use bytes::Bytes;
 use fractally_client::{PictureFormat, convert, file_len};
 use fractally_proto::{Encoding, JobState, ListedJob};
 use futures::stream;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -19,7 +20,14 @@ use crate::{
     grid::Following,
     picture::content_id,
     problem::{Problem, ProblemBody},
+    renders::wait_until_done,
 };
+
+/// How long a request for another type waits for the picture to be complete, and for its turn.
+const WHOLE_WAIT: Duration = Duration::from_secs(60);
+const CONVERT_WAIT: Duration = Duration::from_secs(10);
+/// Bytes that are handed to the connection at once.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// What a file can be sent as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +103,10 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         (status = 422, description = "Too large for that type", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-async fn image(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn image(State(app): State<App>, Path(id): Path<String>, method: Method, headers: HeaderMap) -> Result<Response, Problem> {
     let job = app.grid.get(content_id(&id)?).await?;
     let kind = chosen(&headers, job.request.encoding)?;
-    send(&app, &job, kind, &headers).await
+    send(&app, &job, kind, &method, &headers).await
 }
 
 /// The file of a render, in one type
@@ -126,6 +134,7 @@ async fn image(State(app): State<App>, Path(id): Path<String>, headers: HeaderMa
 async fn image_as(
     State(app): State<App>,
     Path((id, file)): Path<(String, String)>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = content_id(&id)?;
@@ -136,9 +145,9 @@ async fn image_as(
     if !kind.is_made_of(job.request.encoding) {
         let own = FileType::of(job.request.encoding).ending();
         let detail = format!("image.{}: this render is to be had as image.{own}; its field format says so", kind.ending());
-        return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "Not acceptable", detail));
+        return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail));
     }
-    send(&app, &job, kind, &headers).await
+    send(&app, &job, kind, &method, &headers).await
 }
 
 /// The type that the client likes best; of those that he likes equally, the one that costs least.
@@ -155,7 +164,7 @@ fn chosen(headers: &HeaderMap, encoding: Encoding) -> Result<FileType, Problem> 
     best.map(|(_, kind)| kind).ok_or_else(|| {
         let all: Vec<_> = FileType::ALL.into_iter().filter(|kind| kind.is_made_of(encoding)).map(FileType::media_type).collect();
         let detail = format!("Accept: this render is to be had as {}", all.join(", "));
-        Problem::new(StatusCode::NOT_ACCEPTABLE, "Not acceptable", detail)
+        Problem::new(StatusCode::NOT_ACCEPTABLE, detail)
     })
 }
 
@@ -180,7 +189,13 @@ fn liking(wishes: &str, media_type: &str) -> u32 {
 }
 
 /// Sends the file of a job in a type that can be made of it.
-pub(crate) async fn send(app: &App, job: &ListedJob, kind: FileType, headers: &HeaderMap) -> Result<Response, Problem> {
+pub(crate) async fn send(
+    app: &App,
+    job: &ListedJob,
+    kind: FileType,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     match job.state {
         JobState::Failed | JobState::Cancelled => {
             let how = if job.state == JobState::Failed { "has failed" } else { "was given up" };
@@ -205,14 +220,16 @@ pub(crate) async fn send(app: &App, job: &ListedJob, kind: FileType, headers: &H
     }
     let common = common(job, kind, etag.as_ref());
     if !is_own {
-        let bytes = converted(app, job, kind).await?;
-        return Ok((common, bytes).into_response());
+        let (len, body) = converted(app, job, kind).await?;
+        return Ok((common, [(header::CONTENT_LENGTH, len)], body).into_response());
     }
     if etag.is_none() {
         return Ok((common, body_of(app.grid.follow(job).await?, None)).into_response());
     }
     let len = file_len(&job.request, job.strip_bytes);
-    match wanted(headers, etag.as_ref(), len) {
+    // Ranges are a thing of GET.
+    let part = if method == Method::GET { wanted(headers, etag.as_ref(), len) } else { Wanted::All };
+    match part {
         Wanted::All => {
             let length = [(header::CONTENT_LENGTH, len.to_string())];
             Ok((common, [(header::ACCEPT_RANGES, "bytes")], length, body_of(app.grid.follow(job).await?, None)).into_response())
@@ -224,7 +241,7 @@ pub(crate) async fn send(app: &App, job: &ListedJob, kind: FileType, headers: &H
             Ok((StatusCode::PARTIAL_CONTENT, common, [(header::ACCEPT_RANGES, "bytes")], length, body).into_response())
         }
         Wanted::Nothing => {
-            let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "No such range", format!("the file has {len} bytes"));
+            let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, format!("the file has {len} bytes"));
             Ok(([(header::CONTENT_RANGE, format!("bytes */{len}"))], problem).into_response())
         }
     }
@@ -321,17 +338,32 @@ fn body_of(following: Following, part: Option<Range<u64>>) -> Body {
     }))
 }
 
-/// The whole picture in another type. Few are made at once, for each holds a picture in memory.
-async fn converted(app: &App, job: &ListedJob, kind: FileType) -> Result<Bytes, Problem> {
+/// Length and bytes of the whole picture in another type. Few are made at once, and what is made takes room until it is sent.
+async fn converted(app: &App, job: &ListedJob, kind: FileType) -> Result<(u64, Body), Problem> {
     let FileType::Picture(format) = kind else { unreachable!("counts are sent as they are") };
-    let _permit = Arc::clone(&app.conversions).acquire_owned().await.map_err(|_| Problem::unavailable("stopping", 1))?;
-    let png = whole(app.grid.follow(job).await?).await?;
+    let job = wait_until_done(app, job.clone(), WHOLE_WAIT).await?;
+    let crowded = |_| Problem::unavailable("many pictures are being converted; ask again, or take the PNG", 5);
+    let mib = u32::try_from((3 * job.request.pixels()).div_ceil(1 << 20)).unwrap_or(u32::MAX);
+    let room = Arc::clone(&app.converted_mib).acquire_many_owned(mib);
+    let room = timeout(CONVERT_WAIT, room).await.map_err(crowded)?.expect("it is never closed");
+    let turn = Arc::clone(&app.conversions).acquire_owned();
+    let turn = timeout(CONVERT_WAIT, turn).await.map_err(crowded)?.expect("it is never closed");
+    let png = whole(app.grid.follow(&job).await?).await?;
     let made = tokio::task::spawn_blocking(move || convert(&png, format)).await;
+    drop(turn);
     match made {
-        Ok(Ok(bytes)) => Ok(bytes.into()),
+        Ok(Ok(bytes)) => Ok((bytes.len() as u64, in_pieces(bytes.into(), room))),
         Ok(Err(error)) => Err(Problem::invalid("size", format!("size: {error}"))),
         Err(error) => Err(Problem::unavailable(format!("cannot convert the picture: {error}"), 1)),
     }
+}
+
+/// Bytes that are handed out as they are taken, and hold their room until the last of them is.
+fn in_pieces(bytes: Bytes, room: OwnedSemaphorePermit) -> Body {
+    Body::from_stream(stream::unfold((bytes, room), |(mut bytes, room)| async move {
+        let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+        (!piece.is_empty()).then_some((Ok::<_, std::convert::Infallible>(piece), (bytes, room)))
+    }))
 }
 
 /// A whole file in memory.

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     io::{self, BufReader, Read, Seek, SeekFrom},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
@@ -23,7 +23,7 @@ use tokio::{
     runtime::Handle,
     sync::{oneshot, watch},
     task::AbortHandle,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tracing::{Instrument, debug};
 use utoipa::IntoParams;
@@ -110,11 +110,13 @@ async fn preview(
     Ok(([kind, (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], png).into_response())
 }
 
-/// A window scaled down to a width, never up.
+/// A window scaled down to a width and to the most rows, never up.
 fn scaled(window: Window, width: u32) -> Size {
-    let w = width.min(window.w);
-    let h = (u64::from(window.h) * u64::from(w)).div_ceil(u64::from(window.w));
-    Size { w, h: u32::try_from(h).unwrap_or(u32::MAX).clamp(1, window.h.min(HEIGHT_MAX)) }
+    let (w, h) = (u64::from(window.w), u64::from(window.h));
+    let narrow = u64::from(width).min(w).min((w * u64::from(HEIGHT_MAX) / h).max(1));
+    let tall = (h * narrow).div_ceil(w).min(h.min(HEIGHT_MAX.into()));
+    let pixels = |side: u64| u32::try_from(side).expect("it is no longer than the picture's");
+    Size { w: pixels(narrow), h: pixels(tall) }
 }
 
 /// See the module's words.
@@ -150,6 +152,14 @@ struct Easel {
     coarse: watch::Receiver<Option<Vec<u8>>>,
 }
 
+impl Easel {
+    /// Whether it will never be whole, though rows can be had.
+    fn has_failed(&self) -> bool {
+        let canvas = self.canvas.lock().expect("nobody panics with it");
+        *self.ended.borrow() && canvas.is_painted && canvas.rows < canvas.size.h
+    }
+}
+
 impl Drop for Painter {
     fn drop(&mut self) {
         self.fetching.abort();
@@ -158,7 +168,9 @@ impl Drop for Painter {
 
 impl Previews {
     pub(crate) fn new(grid: Grid, smalls: Smalls) -> Self {
-        Self { inner: Arc::new(Inner { grid, smalls, painters: Mutex::default() }) }
+        let inner = Arc::new(Inner { grid, smalls, painters: Mutex::default() });
+        tokio::spawn(sweep(Arc::downgrade(&inner)));
+        Self { inner }
     }
 
     /// Stops painting these renders. A painter follows them, which would keep them alive when nobody wants them any more.
@@ -199,7 +211,8 @@ impl Previews {
         let now = Instant::now();
         let key = (job.request.content(), job.job, size.w, size.h);
         let mut painters = self.inner.painters.lock().expect("nobody panics with it");
-        painters.retain(|_, painter| now - painter.seen_at < UNSEEN);
+        // One who stopped half way, as when the broker went away, begins again.
+        painters.retain(|at, painter| *at != key || !painter.easel.has_failed());
         if !painters.contains_key(&key) {
             if painters.len() >= PAINTERS_MAX {
                 // One that is done loses nothing that cannot be had again.
@@ -215,7 +228,7 @@ impl Previews {
     }
 
     fn call(&self, job: &ListedJob, size: Size, caller: &Caller, now: Instant) -> Painter {
-        let canvas = Arc::new(Mutex::new(Canvas::new(job.request.window, size)));
+        let canvas = Arc::new(Mutex::new(Canvas::new(job.request.window, size, job.request.encoding == Encoding::Png)));
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = watch::channel(false);
         // Counts have no colours; a coarse picture is all there is to see.
@@ -249,6 +262,16 @@ impl Previews {
         }
         let small = self.inner.smalls.get(request, caller).await;
         small.ok().and_then(|Small { bytes, .. }| decode(&bytes)).unwrap_or_default()
+    }
+}
+
+/// Sends painters away when nobody has looked for a while: they follow renders, which would never end for them.
+async fn sweep(inner: Weak<Inner>) {
+    loop {
+        sleep(UNSEEN / 4).await;
+        let Some(inner) = inner.upgrade() else { return };
+        let now = Instant::now();
+        inner.painters.lock().expect("nobody panics with it").retain(|_, painter| now - painter.seen_at < UNSEEN);
     }
 }
 
@@ -288,11 +311,13 @@ struct Canvas {
     sums: Vec<[u64; 4]>,
     /// Rows of the canvas that are complete.
     rows: u32,
+    /// Whether its rows are painted: counts have no colours.
+    is_painted: bool,
 }
 
 impl Canvas {
-    fn new(from: Window, size: Size) -> Self {
-        Self { size, from, sums: vec![[0; 4]; size.w as usize * size.h as usize], rows: 0 }
+    fn new(from: Window, size: Size, is_painted: bool) -> Self {
+        Self { size, from, sums: vec![[0; 4]; size.w as usize * size.h as usize], rows: 0, is_painted }
     }
 
     /// Adds row `row` of the picture.
@@ -388,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_canvas_holds_the_means_of_what_came() {
-        let mut canvas = Canvas::new(Window { x: 0, y: 0, w: 4, h: 4 }, Size { w: 2, h: 2 });
+        let mut canvas = Canvas::new(Window { x: 0, y: 0, w: 4, h: 4 }, Size { w: 2, h: 2 }, true);
         canvas.add(0, &[0, 0, 0, 10, 20, 30, 100, 100, 100, 100, 100, 100]);
         assert_eq!((canvas.rows, canvas.pixels()), (0, vec![]));
         canvas.add(1, &[20, 0, 0, 10, 20, 30, 100, 100, 100, 100, 100, 104]);
@@ -402,6 +427,7 @@ mod tests {
         assert_eq!(size(30, 20, 512), Size { w: 30, h: 20 });
         assert_eq!(size(1_000_000, 1, 512), Size { w: 512, h: 1 });
         assert_eq!(size(1, 1_000_000, 512), Size { w: 1, h: HEIGHT_MAX });
+        assert_eq!(size(1000, 5000, 512), Size { w: 409, h: 2045 });
     }
 
     #[test]

@@ -16,7 +16,6 @@ pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
-    title: &'static str,
     detail: String,
     field: Option<String>,
     retry_after_s: Option<u32>,
@@ -29,7 +28,7 @@ pub(crate) struct ProblemBody {
     /// `about:blank`: the status says what kind of problem it is.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// What kind of problem it is, for people.
+    /// The status in words.
     title: &'static str,
     /// The HTTP status.
     status: u16,
@@ -43,38 +42,43 @@ pub(crate) struct ProblemBody {
 }
 
 impl Problem {
-    pub(crate) fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, title, detail: detail.into(), field: None, retry_after_s: None }
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), field: None, retry_after_s: None }
     }
 
     /// 404.
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "Not found", detail)
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// A problem with a field.
+    pub(crate) fn of_field(status: StatusCode, field: &str, detail: impl Into<String>) -> Self {
+        Self { field: Some(field.to_owned()), ..Self::new(status, detail) }
     }
 
     /// 400: a part of the URL or a header that cannot be read.
     pub(crate) fn malformed(field: &str, detail: impl Into<String>) -> Self {
-        Self { field: Some(field.to_owned()), ..Self::new(StatusCode::BAD_REQUEST, "Malformed", detail) }
+        Self::of_field(StatusCode::BAD_REQUEST, field, detail)
     }
 
     /// 422: a field that cannot be drawn.
     pub(crate) fn invalid(field: &str, detail: impl Into<String>) -> Self {
-        Self { field: Some(field.to_owned()), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid field", detail) }
+        Self::of_field(StatusCode::UNPROCESSABLE_ENTITY, field, detail)
     }
 
     /// 409.
     pub(crate) fn conflict(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "No picture", detail)
+        Self::new(StatusCode::CONFLICT, detail)
     }
 
     /// 429.
     pub(crate) fn too_many(detail: impl Into<String>, retry_after_s: u32) -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", detail).after(retry_after_s)
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail).after(retry_after_s)
     }
 
     /// 503.
     pub(crate) fn unavailable(detail: impl Into<String>, retry_after_s: u32) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available now", detail).after(retry_after_s)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).after(retry_after_s)
     }
 
     fn after(self, seconds: u32) -> Self {
@@ -83,23 +87,17 @@ impl Problem {
 
     /// What stands for an answer that the web stack gave by itself.
     pub(crate) fn of_status(status: StatusCode) -> Self {
-        let (title, detail) = match status {
-            StatusCode::NOT_FOUND => ("Not found", "there is nothing at this path; /docs tells what there is"),
-            StatusCode::METHOD_NOT_ALLOWED => {
-                ("Method not allowed", "this path takes other methods; the header Allow names them")
+        let detail = match status {
+            StatusCode::NOT_FOUND => "there is nothing at this path; /docs tells what there is",
+            StatusCode::METHOD_NOT_ALLOWED => "this path takes other methods; the header Allow names them",
+            StatusCode::INTERNAL_SERVER_ERROR => {
+                "the gateway met what it should never meet; its log tells what, and the way on is to ask again"
             }
-            StatusCode::PAYLOAD_TOO_LARGE => ("Too large", "the body is over the limit"),
-            StatusCode::REQUEST_TIMEOUT => ("Timeout", "the body took too long"),
-            StatusCode::INTERNAL_SERVER_ERROR => (
-                "Internal error",
-                "the gateway met what it should never meet; its log tells what, and the way on is to ask again",
-            ),
-            status => (status.canonical_reason().unwrap_or("Problem"), "the request cannot be answered"),
+            _ => "the request cannot be answered",
         };
-        Self::new(status, title, detail)
+        Self::new(status, detail)
     }
 
-    #[cfg(test)]
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
@@ -108,7 +106,7 @@ impl Problem {
     pub(crate) fn write(self, request_id: &str, response: Response) -> Response {
         let body = ProblemBody {
             kind: "about:blank",
-            title: self.title,
+            title: self.status.canonical_reason().unwrap_or("Problem"),
             status: self.status.as_u16(),
             detail: self.detail,
             field: self.field,

@@ -1,14 +1,15 @@
 //! `/api/v1/renders`: ask for a render, look at it, wait for it, give it up.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{FromRequest, Path, Request, State},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use fractally_proto::{ContentId, ListedJob};
+use fractally_client::is_over;
+use fractally_proto::{ContentId, JobState, ListedJob};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -16,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    App,
+    App, Bounds,
     args::Args,
     picture::{Picture, content_id},
     problem::{Problem, ProblemBody},
@@ -52,17 +53,17 @@ async fn ask(State(app): State<App>, caller: Caller, headers: HeaderMap, Body(bo
     let picture = Picture::from_json(&body?)?;
     let request = picture.request()?;
     let kept = app.grid.keep(request, picture.priority.into(), &caller).await?;
-    // It is on disk, so it is there unless its time was over at once.
-    let job = app.grid.get(request.content()).await?;
-    debug_assert!(kept.cached || job.request == request);
-    Ok(accepted(&job))
+    let jobs = app.grid.find_all(&[request.content()]).await?;
+    // It is on disk, so it is there unless it was forgotten at once, for want of room.
+    let job = jobs.into_iter().find(|job| job.job == kept.job);
+    Ok(accepted(&job.ok_or_else(|| Problem::unavailable("the broker has no room to keep the render", 5))?))
 }
 
 /// 200 where the picture is there, else 202.
 fn accepted(job: &ListedJob) -> Response {
     let render = Render::of(job);
     let location = [(header::LOCATION, render.links.this.clone())];
-    if render.state.is_over() {
+    if job.state == JobState::Done {
         (StatusCode::OK, location, Json(render)).into_response()
     } else {
         (StatusCode::ACCEPTED, location, [(header::RETRY_AFTER, "1")], Json(render)).into_response()
@@ -78,16 +79,7 @@ fn check_json(headers: &HeaderMap) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = "send the fields as JSON, with the header Content-Type: application/json";
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", detail))
-}
-
-/// A body that could not be read.
-pub(crate) struct Unread(StatusCode);
-
-impl From<Unread> for Problem {
-    fn from(unread: Unread) -> Self {
-        Self::of_status(unread.0)
-    }
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
 }
 
 /// What to wait for.
@@ -138,26 +130,42 @@ async fn look(State(app): State<App>, Path(id): Path<String>, Args(waiting): Arg
 
 /// The render as soon as there is news of it, or as it is when the time is over.
 async fn wait_for(app: &App, id: ContentId, wait: Duration, until: Until) -> Result<Render, Problem> {
+    if wait.is_zero() {
+        return Ok(Render::of(&app.grid.get(id).await?));
+    }
     let deadline = Instant::now() + wait;
     // Before the first look, so that nothing is missed between.
     let mut news = app.watch.subscribe(id);
-    let mut render = Render::of(&app.grid.get(id).await?);
-    let before = render.clone();
-    let is_enough = |render: &Render| match until {
-        Until::News => render.is_news(&before),
-        Until::Done => false,
-    };
-    while !wait.is_zero() && !render.state.is_over() && !is_enough(&render) {
-        match timeout_at(deadline, news.changed()).await {
-            Ok(Ok(())) => match news.borrow_and_update().clone() {
-                Some(Some(now)) => render = now,
-                Some(None) => return Err(Problem::not_found("the render was forgotten")),
-                None => {}
-            },
-            Ok(Err(_)) | Err(_) => break,
+    let before = Render::of(&app.grid.get(id).await?);
+    let mut render = before.clone();
+    while !render.state.is_over() && (until == Until::Done || !render.is_news(&before)) {
+        match timeout_at(deadline, news.next()).await {
+            Ok(Some(Some(now))) => render = now,
+            Ok(Some(None)) => return Err(Problem::not_found("the render was forgotten")),
+            Ok(None) | Err(_) => break,
         }
     }
     Ok(render)
+}
+
+/// Waits until a picture is complete, and gives its job.
+///
+/// # Errors
+/// 409 where it ends otherwise, 503 after `wait`.
+pub(crate) async fn wait_until_done(app: &App, job: ListedJob, wait: Duration) -> Result<ListedJob, Problem> {
+    if job.state == JobState::Done {
+        return Ok(job);
+    }
+    let id = job.request.content();
+    wait_for(app, id, wait, Until::Done).await?;
+    let job = app.grid.get(id).await?;
+    match job.state {
+        JobState::Done => Ok(job),
+        JobState::Failed | JobState::Cancelled => Err(Problem::conflict("the render ended without a picture")),
+        JobState::Waiting | JobState::Running | JobState::Paused => {
+            Err(Problem::unavailable("this type is made of the whole picture, which is not complete yet", 5))
+        }
+    }
 }
 
 /// Give a render up
@@ -173,30 +181,39 @@ async fn wait_for(app: &App, id: ContentId, wait: Duration, until: Until) -> Res
 )]
 async fn give_up(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     let id = content_id(&id)?;
-    let job = app.grid.get(id).await?;
     app.previews.forget(id);
-    app.grid.withdraw(&job, &caller).await?;
+    let jobs = app.grid.find_all(&[id]).await?;
+    if jobs.is_empty() {
+        return Err(app.grid.get(id).await.err().unwrap_or_else(|| Problem::unavailable("it was asked for just now", 1)));
+    }
+    // There may be several: jobs of the command line do not join.
+    for job in jobs.iter().filter(|job| !is_over(job.state)) {
+        app.grid.withdraw(job, &caller).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
-impl axum::extract::FromRequest<App> for Body {
-    type Rejection = std::convert::Infallible;
+/// The body, or why it could not be read: said after what the headers have wrong.
+struct Body(Result<Bytes, Problem>);
 
-    async fn from_request(request: axum::extract::Request, app: &App) -> Result<Self, Self::Rejection> {
-        let bounds = app.config.bounds;
+impl FromRequest<App> for Body {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Infallible> {
+        let Bounds { body_bytes, patience, .. } = app.config.bounds;
+        let of = |status, detail| Problem::of_field(status, "body", format!("body: {detail}"));
+        let too_large = || of(StatusCode::PAYLOAD_TOO_LARGE, format!("over the limit of {body_bytes} bytes"));
         let announced =
             request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > bounds.body_bytes as u64) {
-            return Ok(Self(Err(Unread(StatusCode::PAYLOAD_TOO_LARGE))));
+        if announced.is_some_and(|length| length > body_bytes as u64) {
+            return Ok(Self(Err(too_large())));
         }
         // All of it in that time: a byte now and then would hold the request's place for hours.
-        let read = timeout(bounds.patience, Bytes::from_request(request, app)).await;
-        Ok(Self(match read {
-            Ok(read) => read.map_err(|rejection| Unread(rejection.into_response().status())),
-            Err(_) => Err(Unread(StatusCode::REQUEST_TIMEOUT)),
+        Ok(Self(match timeout(patience, Bytes::from_request(request, app)).await {
+            Ok(Ok(body)) => Ok(body),
+            Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(too_large()),
+            Ok(Err(rejection)) => Err(of(rejection.status(), "it cannot be read".to_owned())),
+            Err(_) => Err(of(StatusCode::REQUEST_TIMEOUT, format!("it is to be here within {} s", patience.as_secs()))),
         }))
     }
 }
-
-/// The body, or why it could not be read: said after what the headers have wrong.
-struct Body(Result<Bytes, Unread>);

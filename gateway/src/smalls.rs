@@ -7,13 +7,14 @@ use std::{
 };
 
 use fractally_proto::{ContentId, Request};
+use futures::FutureExt;
+use http::StatusCode;
 use quick_cache::{Weighter, sync::Cache};
 use tokio::sync::{oneshot, watch};
 use tracing::Instrument;
 
 use crate::{
     grid::{Grid, Small},
-    health::Ready,
     metrics::Metrics,
     problem::Problem,
     trail::Caller,
@@ -30,7 +31,6 @@ pub(crate) struct Smalls {
 
 struct Inner {
     grid: Grid,
-    ready: Ready,
     metrics: Metrics,
     cache: Cache<ContentId, Small, Weight>,
     /// Pictures that are being rendered, for as long as somebody waits.
@@ -40,6 +40,8 @@ struct Inner {
 /// A picture that is being rendered. When the last who waits drops it, it is cancelled.
 struct Flight {
     landed: watch::Receiver<Option<Result<Small, Problem>>>,
+    /// Whom it is counted for.
+    account: String,
     _stop: oneshot::Sender<()>,
 }
 
@@ -53,29 +55,34 @@ impl Weighter<ContentId, Small> for Weight {
 }
 
 impl Smalls {
-    pub(crate) fn new(grid: Grid, ready: Ready, metrics: Metrics, cache_bytes: u64) -> Self {
+    pub(crate) fn new(grid: Grid, metrics: Metrics, cache_bytes: u64) -> Self {
         let typical = usize::try_from(cache_bytes / 16_384).unwrap_or(usize::MAX).max(16);
         let cache = Cache::with_weighter(typical, cache_bytes, Weight);
-        Self { inner: Arc::new(Inner { grid, ready, metrics, cache, flights: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { grid, metrics, cache, flights: Mutex::default() }) }
     }
 
     /// A small picture, from memory or from the grid.
     pub(crate) async fn get(&self, request: Request, caller: &Caller) -> Result<Small, Problem> {
         let content = request.content();
         // What another engine drew is not what would be drawn now.
-        let now = self.inner.ready.engine();
+        let now = self.inner.grid.engine();
         let cached = self.inner.cache.get(&content).filter(|small| now.as_ref().is_none_or(|now| *now == small.engine));
         if let Some(small) = cached {
             self.inner.metrics.on_small(true);
             return Ok(small);
         }
         self.inner.metrics.on_small(false);
-        let flight = self.flight(content, request, caller);
-        let mut landed = flight.landed.clone();
-        let landed = landed.wait_for(Option::is_some).await.map(|landed| landed.clone());
-        match landed {
-            Ok(Some(result)) => result,
-            Ok(None) | Err(_) => Err(Problem::unavailable("the render ended", 1)),
+        loop {
+            let flight = self.flight(content, request, caller);
+            let mut landed = flight.landed.clone();
+            let landed = landed.wait_for(Option::is_some).await.map(|landed| landed.clone());
+            match landed {
+                // What the one who asked first may not have, another may.
+                Ok(Some(Err(problem)))
+                    if problem.status() == StatusCode::TOO_MANY_REQUESTS && flight.account != caller.account => {}
+                Ok(Some(result)) => return result,
+                Ok(None) | Err(_) => return Err(Problem::unavailable("the render ended", 1)),
+            }
         }
     }
 
@@ -89,13 +96,13 @@ impl Smalls {
         }
         let (stop, stopped) = oneshot::channel();
         let (land, landed) = watch::channel(None);
-        let flight = Arc::new(Flight { landed, _stop: stop });
+        let flight = Arc::new(Flight { landed, account: caller.account.clone(), _stop: stop });
         let (inner, caller, this) = (Arc::clone(&self.inner), caller.clone(), Arc::downgrade(&flight));
         let fly = async move {
             let stop = async {
                 let _ = stopped.await;
             };
-            let result = inner.grid.render(request, &caller, stop).await;
+            let result = inner.grid.render(request, &caller, stop.shared()).await;
             if let Ok(small) = &result {
                 inner.cache.insert(content, small.clone());
             }

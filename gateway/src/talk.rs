@@ -7,7 +7,7 @@ use axum::{
     routing::get,
 };
 use fractally_proto::{JobState, Priority, Size};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -69,6 +69,7 @@ pub(crate) fn pages() -> Router<App> {
 async fn root(
     State(app): State<App>,
     caller: Caller,
+    method: Method,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -78,7 +79,10 @@ async fn root(
     }
     let picture = read(&pairs)?;
     let request = picture.request()?;
-    app.grid.keep(request, Priority::Normal, &caller).await?;
+    // Who looks at the head alone wants no picture.
+    if method != Method::HEAD {
+        app.grid.keep(request, Priority::Normal, &caller).await?;
+    }
     let key = request.content().to_string();
     let url = format!("/image/{key}");
     if wants_json(&headers) {
@@ -107,11 +111,16 @@ async fn root(
         (status = 416, description = "There is no such range", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-async fn image_of(State(app): State<App>, Path(key): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
+async fn image_of(
+    State(app): State<App>,
+    Path(key): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let job = app.grid.get(content_id(&key)?).await?;
     match job.state {
         JobState::Done | JobState::Failed | JobState::Cancelled => {
-            image::send(&app, &job, FileType::of(job.request.encoding), &headers).await
+            image::send(&app, &job, FileType::of(job.request.encoding), &method, &headers).await
         }
         JobState::Waiting | JobState::Running | JobState::Paused => {
             let render = Render::of(&job);

@@ -1,7 +1,5 @@
 //! Map tiles: windows of a virtual image that is twice as large at each zoom, so that a tile and a poster agree to the bit.
 
-use std::sync::Arc;
-
 use axum::{
     extract::{Path, State},
     response::{IntoResponse, Response},
@@ -59,7 +57,7 @@ async fn tile(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let request = request_of(&fields, &z, &x, &y)?;
-    if let Some(engine) = app.ready.engine()
+    if let Some(engine) = app.grid.engine()
         && headers.contains_key(header::IF_NONE_MATCH)
         && is_known(&headers, &etag(&request, &engine))
     {
@@ -137,9 +135,6 @@ fn read_fields(text: &str) -> Result<Request, Problem> {
     }
     Ok(request)
 }
-
-/// A string that many share.
-pub(crate) type Engine = Arc<str>;
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use fractally_proto::{Holder, RequestId};
-use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use tracing::{Instrument, debug, debug_span};
 
 use crate::{App, counted::Counted, problem::Problem};
@@ -22,6 +22,9 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// The header by which clients behind one address are told apart.
 pub(crate) const CLIENT: HeaderName = HeaderName::from_static("fractally-client");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Routes for those who run it, which answer when all others are too busy.
+const UNCOUNTED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 /// What pages may do: nothing that does not come from here.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
@@ -47,9 +50,9 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 }
 
 /// The outermost layer.
-pub(crate) async fn follow(State(app): State<App>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn pass(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = read_clock();
-    let address = address_of(&request, app.config.proxies);
+    let address = household(address_of(&request, app.config.proxies));
     let caller = caller_of(request.headers(), address);
     let request_id = caller.request_id.clone();
     let path = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
@@ -57,6 +60,12 @@ pub(crate) async fn follow(State(app): State<App>, mut request: Request, next: N
     let span = debug_span!("http", %request_id);
     request.extensions_mut().insert(caller);
     let answered = async {
+        if UNCOUNTED.contains(&path.as_str()) {
+            return next.run(request).await;
+        }
+        if let Err(problem) = check_origin(&request, app.config.hosts.as_deref()) {
+            return problem.into_response();
+        }
         match app.turnstile.admit(address) {
             Ok(pass) => next.run(request).await.map(|body| Counted::body(body, pass, app.metrics.clone())),
             Err(problem) => problem.into_response(),
@@ -93,10 +102,11 @@ fn dress(mut response: Response, request_id: &str) -> Response {
 
 fn caller_of(headers: &HeaderMap, address: IpAddr) -> Caller {
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let holder = text(&CLIENT).and_then(|text| text.parse().ok());
+    // Names and addresses are kept apart, so that nobody takes an address for a name.
+    let holder = text(&CLIENT).and_then(|name| format!("name:{name}").parse().ok());
     Caller {
         account: format!("web:{address}"),
-        holder: holder.unwrap_or_else(|| address.to_string().parse().expect("an address is a short text")),
+        holder: holder.unwrap_or_else(|| format!("addr:{address}").parse().expect("an address is a short text")),
         request_id: text(&REQUEST_ID).and_then(|text| text.parse().ok()).unwrap_or_else(new_id),
     }
 }
@@ -117,6 +127,39 @@ fn address_of(request: &Request, proxies: usize) -> IpAddr {
         addresses.into_iter().nth_back(before)?.trim().parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
     };
     forwarded().or(peer).unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))
+}
+
+/// Whom requests are counted for: an IPv4 address, or the network of an IPv6 one that one household has.
+fn household(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
+    }
+}
+
+/// Whether a request comes from where it says: pages of others may not make a visitor's browser spend the grid, by a picture in them or
+/// by a name that leads here.
+fn check_origin(request: &Request, hosts: Option<&[String]>) -> Result<(), Problem> {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    if text("sec-fetch-site") == Some("cross-site") && text("sec-fetch-mode") == Some("no-cors") {
+        let detail = "pages of other origins may not load this; allow theirs with --allow-origin, and fetch it in mode cors";
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
+    let Some(hosts) = hosts else { return Ok(()) };
+    let host = request.uri().host().or_else(|| text("host")).unwrap_or("");
+    // A port may follow, and an IPv6 address stands in brackets.
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let name = host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |(name, _)| name);
+    let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    if name.is_empty()
+        || is_address
+        || name.eq_ignore_ascii_case("localhost")
+        || hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
+    {
+        return Ok(());
+    }
+    let detail = format!("Host: this gateway is not called {name:?}; if it is to be, start it with --host {name}");
+    Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail))
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long answers take is told in logs and metrics")]
@@ -146,6 +189,22 @@ mod tests {
         assert_eq!(seen(&["1.1.1.1"], 2), "10.0.0.9");
         assert_eq!(seen(&["nonsense"], 1), "10.0.0.9");
         assert_eq!(seen(&["::ffff:1.2.3.4"], 1), "1.2.3.4");
+        assert_eq!(household("2001:db8:1:2:3:4:5:6".parse().unwrap()).to_string(), "2001:db8:1:2::");
+    }
+
+    #[test]
+    fn names_that_lead_here_by_trickery_are_refused() {
+        let allowed = |host: &'static str, hosts: Option<&[String]>| {
+            let mut request = request(&[]);
+            request.headers_mut().insert(header::HOST, HeaderValue::from_static(host));
+            check_origin(&request, hosts).is_ok()
+        };
+        let own = [String::from("fractal.ly")];
+        for host in ["127.0.0.1:8080", "[::1]:8080", "[::1]", "localhost", "LOCALHOST:1", "fractal.ly:80"] {
+            assert!(allowed(host, Some(&own)), "{host}");
+        }
+        assert!(!allowed("evil.example", Some(&own)) && !allowed("evil.example:8080", Some(&[])));
+        assert!(allowed("evil.example", None));
     }
 
     #[test]

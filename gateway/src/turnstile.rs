@@ -33,8 +33,8 @@ struct Inside {
     by_client: HashMap<Key, usize>,
 }
 
-/// Whom requests are counted for: an IPv4 address, or the half of an IPv6 one that one household has.
-type Key = u64;
+/// Whom requests are counted for.
+type Key = IpAddr;
 
 /// The right to be answered; given back when dropped.
 pub(crate) struct Pass {
@@ -55,7 +55,7 @@ impl Turnstile {
     /// 429, or 503 where all together ask too much.
     pub(crate) fn admit(&self, address: IpAddr) -> Result<Pass, Problem> {
         let Inner { bounds, rates, inside } = &*self.inner;
-        let key = key_of(address);
+        let key = address;
         // Those whose rate is whole again need not be remembered.
         if rates.len() >= bounds.clients {
             rates.retain_recent();
@@ -98,13 +98,6 @@ impl Drop for Pass {
                 inside.by_client.remove(&self.key);
             }
         }
-    }
-}
-
-fn key_of(address: IpAddr) -> Key {
-    match address.to_canonical() {
-        IpAddr::V4(address) => u32::from(address).into(),
-        IpAddr::V6(address) => u64::try_from(u128::from(address) >> 64).expect("64 bits are left"),
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     pin::pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,10 +17,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::{
-    grid::{Grid, best},
-    resource::Render,
-};
+use crate::{grid::Grid, resource::Render};
 
 /// Contents that one question names.
 const ASK_MAX: usize = 128;
@@ -25,8 +25,34 @@ const ASK_MAX: usize = 128;
 const SOONEST: Duration = Duration::from_millis(4);
 const LATEST: Duration = Duration::from_millis(250);
 
-/// What is known of a render: nothing before the first answer, then what the broker says, if it has such a render.
-pub(crate) type News = Option<Option<Render>>;
+/// What the broker said of a render, if it has such a render.
+#[derive(Clone, Default)]
+struct News {
+    /// The number of the question that this is the answer to, from 1 on; 0 before there is any.
+    round: u64,
+    render: Option<Render>,
+}
+
+/// News of one render, for one who waits.
+pub(crate) struct Subscription {
+    news: watch::Receiver<News>,
+    /// The last question that was asked before.
+    after: u64,
+}
+
+impl Subscription {
+    /// The next news: the render, or nothing where there is no such render any more. Nothing at all when nobody watches any more.
+    pub(crate) async fn next(&mut self) -> Option<Option<Render>> {
+        loop {
+            self.news.changed().await.ok()?;
+            let news = self.news.borrow_and_update();
+            // What was asked before may be older than what is known already.
+            if news.round > self.after {
+                return Some(news.render.clone());
+            }
+        }
+    }
+}
 
 /// See the module's words.
 #[derive(Clone)]
@@ -36,6 +62,8 @@ pub(crate) struct Watch {
 
 struct Inner {
     watched: Mutex<HashMap<ContentId, watch::Sender<News>>>,
+    /// Questions that were asked so far.
+    rounds: AtomicU64,
     /// Somebody waits for something new.
     woken: Notify,
 }
@@ -43,17 +71,17 @@ struct Inner {
 impl Watch {
     /// Starts watching, for as long as the runtime lives.
     pub(crate) fn start(grid: Grid) -> Self {
-        let inner = Arc::new(Inner { watched: Mutex::default(), woken: Notify::new() });
+        let inner = Arc::new(Inner { watched: Mutex::default(), rounds: AtomicU64::new(0), woken: Notify::new() });
         tokio::spawn(keep_looking(Arc::clone(&inner), grid));
         Self { inner }
     }
 
-    /// News of a render, from an answer that is given after this call on.
-    pub(crate) fn subscribe(&self, content: ContentId) -> watch::Receiver<News> {
+    /// News of a render, of questions that are asked after this call.
+    pub(crate) fn subscribe(&self, content: ContentId) -> Subscription {
         let mut watched = self.inner.watched.lock().expect("nobody panics with it");
-        let receiver = watched.entry(content).or_insert_with(|| watch::Sender::new(None)).subscribe();
+        let news = watched.entry(content).or_default().subscribe();
         self.inner.woken.notify_one();
-        receiver
+        Subscription { news, after: self.inner.rounds.load(Ordering::SeqCst) }
     }
 }
 
@@ -67,9 +95,10 @@ async fn keep_looking(inner: Arc<Inner>, grid: Grid) {
             continue;
         }
         for contents in contents.chunks(ASK_MAX) {
+            let round = inner.rounds.fetch_add(1, Ordering::SeqCst) + 1;
             match grid.find_all(contents).await {
                 Ok(jobs) => {
-                    if inner.tell(contents, jobs) {
+                    if inner.tell(&grid, round, contents, jobs) {
                         changed_at = Instant::now();
                     }
                 }
@@ -95,7 +124,7 @@ impl Inner {
     }
 
     /// Hands out what the broker said, and tells whether it was new.
-    fn tell(&self, contents: &[ContentId], jobs: Vec<ListedJob>) -> bool {
+    fn tell(&self, grid: &Grid, round: u64, contents: &[ContentId], jobs: Vec<ListedJob>) -> bool {
         let mut found: HashMap<ContentId, Vec<ListedJob>> = HashMap::new();
         for job in jobs {
             found.entry(job.request.content()).or_default().push(job);
@@ -104,14 +133,14 @@ impl Inner {
         let mut is_new = false;
         for content in contents {
             let Some(sender) = watched.get(content) else { continue };
-            let render = found.remove(content).and_then(best).as_ref().map(Render::of);
+            let render = found.remove(content).and_then(|jobs| grid.best(jobs)).as_ref().map(Render::of);
             is_new |= sender.send_if_modified(|news| {
-                let is_news = match (&*news, &render) {
-                    (Some(Some(before)), Some(now)) => now.is_news(before),
-                    (Some(None), None) => false,
-                    (None | Some(_), _) => true,
+                let is_news = match (&news.render, &render) {
+                    (Some(before), Some(now)) => now.is_news(before),
+                    (None, None) => news.round == 0,
+                    (Some(_), None) | (None, Some(_)) => true,
                 };
-                *news = Some(render);
+                *news = News { round, render };
                 is_news
             });
         }

@@ -62,6 +62,9 @@ pub(crate) struct WebArgs {
     /// An origin whose pages may call the API from a browser, as https://example.org; once for each.
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub(crate) allow_origin: Vec<HeaderValue>,
+    /// A name that the gateway may be called by while it listens on the loopback alone, beside addresses and localhost; once for each.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Vec<String>,
     /// Reverse proxies before this process, which add to X-Forwarded-For; without any, that header is not believed.
     #[arg(long, value_name = "N", env = "FRACTALLY_PROXIES", default_value = "0", value_parser = clap::value_parser!(u8).range(0..=8))]
     pub(crate) proxies: u8,

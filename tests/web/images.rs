@@ -91,6 +91,28 @@ fn other_types_are_made_by_ending_or_by_accept() {
     assert_eq!(site.gateway.get(&path).status, 200);
 }
 
+/// Conversions are few at once; those of pictures that are not complete yet must not take their places.
+#[test]
+fn who_waits_for_a_picture_keeps_nobody_from_converting_another() {
+    let site = Site::start();
+    let running = site.gateway.render(&endless())["links"]["self"].as_str().unwrap().to_owned();
+    let small = site.gateway.render(&json!({"size": "60x40"}));
+    let (id, path) = (small["id"].as_str().unwrap(), small["links"]["self"].as_str().unwrap());
+    std::thread::scope(|scope| {
+        let waiting: Vec<_> = (0..4).map(|_| scope.spawn(|| site.gateway.get(&format!("{running}/image.webp")))).collect();
+        // While all workers are busy with the other one, this picture is not rendered: it is given up and drawn after all.
+        eventually("they wait", || {
+            site.gateway.get("/metrics").text().contains("fractally_gateway_requests_open 4").then_some(())
+        });
+        assert_eq!(site.gateway.delete_as("test", &running).status, 204);
+        assert_eq!(site.gateway.finished(id)["state"], "done");
+        assert_eq!(site.gateway.get(&format!("{path}/image.webp")).status, 200);
+        for waiting in waiting {
+            waiting.join().unwrap().expect_problem(409, None);
+        }
+    });
+}
+
 #[test]
 fn a_preview_shows_the_whole_before_it_is_there_and_stays_when_it_is() {
     let site = Site::start();

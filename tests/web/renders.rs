@@ -80,6 +80,48 @@ fn what_the_command_line_submitted_is_not_ended_from_the_web() {
     assert!(site.broker.ask(&site.lab, "cancel", &[&job]).status.success());
 }
 
+/// Two jobs may draw the same, since those of the command line do not join: once a DELETE withdrew from the later one alone.
+#[test]
+fn giving_up_reaches_every_job_that_draws_the_picture() {
+    let site = Site::start();
+    let fields = endless();
+    let render = site.gateway.render(&fields);
+    let first = render["job"].as_str().unwrap();
+    let text = |name: &str| fields[name].as_str().unwrap().to_owned();
+    let (c, center, size) = (text("c"), text("center"), text("size"));
+    let args = ["-c", &c, "--center", &center, "--width", "0.2", "--size", &size, "--iter", "1000000000"];
+    let second = site.broker.submit(&site.lab, &args);
+    assert_ne!(first, second);
+    assert_eq!(site.gateway.delete_as("test", render["links"]["self"].as_str().unwrap()).status, 204);
+    assert_eq!(site.broker.job(&site.lab, first).unwrap()["state"], "cancelled");
+    assert_eq!(site.broker.job(&site.lab, &second).unwrap()["state"], "running");
+    assert!(site.broker.ask(&site.lab, "cancel", &[&second]).status.success());
+}
+
+#[test]
+fn an_address_is_nobodys_name() {
+    let site = Site::start();
+    let body = endless().to_string();
+    // By address, not by name.
+    let posted = site.gateway.post_with("/api/v1/renders", &[("Content-Type", "application/json")], body.as_bytes()).json();
+    let path = posted["links"]["self"].as_str().unwrap();
+    assert_eq!(site.gateway.delete_as("127.0.0.1", path).status, 204);
+    assert_eq!(site.gateway.get(path).json()["state"], "running");
+    assert_eq!(site.gateway.delete_with(path, &[]).status, 204);
+    eventually("nobody is left", || (site.gateway.get(path).json()["state"] == "cancelled").then_some(()));
+}
+
+/// Who looks at a preview through one gateway must not keep alive what was given up through another.
+#[test]
+fn a_preview_elsewhere_keeps_nothing_alive() {
+    let site = Site::start();
+    let other = Gateway::start(&site.lab, &site.broker.clients);
+    let path = site.gateway.render(&endless())["links"]["self"].as_str().unwrap().to_owned();
+    assert_eq!(other.get(&format!("{path}/preview?width=64")).status, 200);
+    assert_eq!(site.gateway.delete_as("test", &path).status, 204);
+    eventually("nobody is left", || (site.gateway.get(&path).json()["state"] == "cancelled").then_some(()));
+}
+
 #[test]
 fn any_gateway_serves_any_render() {
     let site = Site::start();

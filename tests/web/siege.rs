@@ -95,11 +95,11 @@ impl Siege {
     }
 }
 
-/// Requests that a gateway is answering, the question itself not counted.
+/// Requests that a gateway is answering; this question is none of them.
 pub(crate) fn open(gateway: &Gateway) -> u64 {
     let text = within_its_rate(gateway, "/metrics").text();
     let value = text.lines().find_map(|line| line.strip_prefix("fractally_gateway_requests_open "));
-    value.and_then(|value| value.parse::<u64>().ok()).unwrap_or_else(|| panic!("{text}")) - 1
+    value.and_then(|value| value.parse::<u64>().ok()).unwrap_or_else(|| panic!("{text}"))
 }
 
 /// An answer that may be asked for more often than a client may ask.

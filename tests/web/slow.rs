@@ -17,13 +17,14 @@ const SOON: Duration = Duration::from_secs(PATIENCE_S * 15);
 const DRIP: Duration = Duration::from_millis(100);
 
 fn head(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n")
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n")
 }
 
 #[test]
 fn heads_and_bodies_that_drip_are_cut_off() {
     let siege = Siege::lay(&[]);
-    let post = "POST /api/v1/renders HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6\r\nContent-Type: application/json\r\n";
+    let post =
+        "POST /api/v1/renders HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 6.6.6.6\r\nContent-Type: application/json\r\n";
     let starts = [
         String::new(),
         "GET /livez HTTP/1.1\r\nA: ".to_owned(),
@@ -53,7 +54,7 @@ fn heads_and_bodies_that_drip_are_cut_off() {
 #[test]
 fn a_body_that_takes_too_long_is_told_so_and_one_that_breaks_off_leaves_nothing() {
     let siege = Siege::lay(&[]);
-    let half = "POST /api/v1/renders HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6\r\nContent-Type: application/json\r\n\
+    let half = "POST /api/v1/renders HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 6.6.6.6\r\nContent-Type: application/json\r\n\
                 Content-Length: 100\r\n\r\n{\"size\": ";
     siege.while_an_honest_client_works(|| {
         let mut raw = Raw::to(siege.gateway());

@@ -83,6 +83,41 @@ fn readiness_tells_what_is_missing() {
 }
 
 #[test]
+fn those_who_run_it_are_answered_however_busy_it_is() {
+    let site = Site::start();
+    let args = ["gateway", "--broker", &site.broker.clients, "--listen", "127.0.0.1:0", "--requests", "1"];
+    let gateway = Gateway::start_with(&site.lab, &args);
+    let id = gateway.render(&crate::endless())["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/renders/{id}");
+    std::thread::scope(|scope| {
+        // It may meet the other's question and be sent away.
+        let wait = || Some(gateway.get(&format!("{path}?wait=5&until=done"))).filter(|answer| answer.status == 200);
+        let waiting = scope.spawn(move || eventually("it waits", wait));
+        eventually("it is full", || (gateway.get(&path).status == 503).then_some(()));
+        for path in ["/livez", "/readyz", "/metrics"] {
+            assert_eq!(gateway.get(path).status, 200, "{path}");
+        }
+        assert_eq!(waiting.join().unwrap().status, 200);
+    });
+    assert_eq!(gateway.delete_as("test", &path).status, 204);
+}
+
+#[test]
+fn pages_of_others_cannot_make_a_visitor_spend_the_grid() {
+    let site = Site::start();
+    let from = |headers: &[(&str, &str)]| site.gateway.get_with(CALL, headers);
+    from(&[("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")]).expect_problem(403, None);
+    from(&[("Host", "evil.example")]).expect_problem(421, None);
+    assert!(site.broker.jobs(&site.lab).is_empty());
+    // A link in another page is followed by its reader.
+    assert_eq!(from(&[("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "navigate")]).status, 200);
+    let args = ["gateway", "--broker", &site.broker.clients, "--listen", "127.0.0.1:0", "--host", "fractal.ly"];
+    let named = Gateway::start_with(&site.lab, &args);
+    assert_eq!(named.get_with("/livez", &[("Host", "fractal.ly")]).status, 200);
+    assert_eq!(named.get_with(CALL, &[("Host", "fractal.ly")]).status, 200);
+}
+
+#[test]
 fn only_origins_that_are_allowed_may_call_from_a_browser() {
     let site = Site::start();
     let args = ["gateway", "--broker", &site.broker.clients, "--listen", "127.0.0.1:0", "--allow-origin", "https://example.org"];

@@ -64,7 +64,7 @@ fn closing_the_connection_takes_the_work_back() {
     let mut two =
         one.try_clone().map(|_| TcpStream::connect(site.gateway.url.strip_prefix("http://").unwrap()).unwrap()).unwrap();
     for connection in [&mut one, &mut two] {
-        write!(connection, "GET /tiles/{fields}/0/0/0.png HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        write!(connection, "GET /tiles/{fields}/0/0/0.png HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     }
     let status = site
         .broker
@@ -75,8 +75,8 @@ fn closing_the_connection_takes_the_work_back() {
     // The other still waits.
     eventually("the gateway has noticed", || {
         let metrics = site.gateway.get("/metrics").text();
-        // The one that waits, and the question itself.
-        metrics.contains("fractally_gateway_requests_open 2").then_some(())
+        // The one that waits.
+        metrics.contains("fractally_gateway_requests_open 1").then_some(())
     });
     assert_eq!(site.broker.status(&site.lab)["jobs"].as_array().unwrap().len(), 1);
     drop(two);

@@ -13,7 +13,7 @@ impl Core {
             None => self.kept.jobs.iter().map(|(&id, kept)| (id, kept)).collect(),
             Some(contents) => {
                 let contents: BTreeSet<_> = contents.iter().copied().collect();
-                contents.into_iter().flat_map(|content| self.kept.drawing(content)).collect()
+                contents.into_iter().flat_map(|content| worth_telling(self.kept.drawing(content))).collect()
             }
         };
         jobs.retain(|(_, kept)| !matches!(kept.phase, Phase::Arriving(_)));
@@ -101,6 +101,27 @@ impl Keeping {
     pub(crate) fn is_paused(&self, id: JobId) -> bool {
         self.trouble.is_some() || self.cramped.contains(&id)
     }
+}
+
+/// Of the jobs that draw one content, those that are not over, the latest picture and the latest that came to none: who asks for a content
+/// wants to know what there is, not how often it was asked for.
+fn worth_telling<'a>(jobs: impl Iterator<Item = (JobId, &'a Kept)>) -> Vec<(JobId, &'a Kept)> {
+    let (mut told, mut done, mut lost) = (Vec::new(), None, None);
+    for (id, kept) in jobs {
+        let later = |latest: &mut Option<(JobId, &'a Kept)>| {
+            if latest.is_none_or(|(other, latest)| (latest.accepted_unix_ms, other) < (kept.accepted_unix_ms, id)) {
+                *latest = Some((id, kept));
+            }
+        };
+        match &kept.phase {
+            Phase::Over(end) if end.ending == KeptEnding::Done => later(&mut done),
+            Phase::Over(_) => later(&mut lost),
+            Phase::Arriving(_) | Phase::Living | Phase::Ending(..) | Phase::Mending(_) => told.push((id, kept)),
+        }
+    }
+    told.extend(done);
+    told.extend(lost);
+    told
 }
 
 /// A text as lists have it: 4,096 jobs with the longest of everything fit a payload.

@@ -270,6 +270,22 @@ fn a_list_of_contents_holds_their_jobs_and_no_others() {
 }
 
 #[test]
+fn a_list_of_contents_does_not_grow_with_how_often_one_was_asked_for() {
+    let mut desk = Desk::with_peers();
+    let content = keep(1, 3).request.content();
+    let mut last = None;
+    for n in 0..5 {
+        let job = desk.held(1, "a");
+        desk.withdraw(8, job, "a");
+        desk.settle();
+        assert_ne!(last.replace(job), Some(job), "{n}");
+    }
+    let jobs: Vec<_> = desk.list_of(&[content]).jobs.iter().map(|listed| listed.job).collect();
+    assert_eq!(jobs, [last.unwrap()], "the latest that came to nothing");
+    assert_eq!(desk.list().jobs.len(), 5);
+}
+
+#[test]
 fn a_list_tells_who_works_on_a_job_and_how_large_its_picture_is() {
     let mut desk = Desk::with_peers();
     let job = desk.held(1, "a");
