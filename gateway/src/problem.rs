@@ -142,7 +142,7 @@ impl From<Refusal> for Problem {
                 Self::unavailable("the broker keeps no renders; it was started without --state", 60)
             }
             RefusalCode::Invalid | RefusalCode::Limit => Self::invalid(field, format!("{field}: {message}")),
-            RefusalCode::Busy if refusal.field == "account" => Self::too_many(message, 2),
+            RefusalCode::Busy if refusal.field == "account" => Self { field: Some(refusal.field), ..Self::too_many(message, 2) },
             RefusalCode::Busy => Self::unavailable(message, 2),
             RefusalCode::Closing => Self::unavailable(message, 5),
             RefusalCode::KeyConflict | RefusalCode::CannotResume => Self::unavailable(message, 1),

@@ -123,6 +123,27 @@ fn a_preview_elsewhere_keeps_nothing_alive() {
 }
 
 #[test]
+fn one_client_has_only_so_many_renders_at_once_and_others_have_theirs() {
+    let lab = crate::lab();
+    let broker = fractally_testkit::Broker::keeping(&lab, "state", &["--jobs-per-account", "2"]);
+    let gateway =
+        Gateway::start_with(&lab, &["gateway", "--broker", &broker.clients, "--listen", "127.0.0.1:0", "--proxies", "1"]);
+    let ask = |address: &str, iter: u32| {
+        let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", address)];
+        gateway.post_with("/api/v1/renders", &headers, json!({"iter": iter}).to_string().as_bytes())
+    };
+    // No worker: none of them ends.
+    assert_eq!([ask("10.0.0.1", 1).status, ask("10.0.0.1", 2).status], [202, 202]);
+    let third = ask("10.0.0.1", 3);
+    assert_eq!(third.header("retry-after"), "2");
+    let problem = third.expect_problem(429, Some("account"));
+    assert!(problem["detail"].as_str().unwrap().contains("--jobs-per-account"), "{problem}");
+    assert_eq!(ask("10.0.0.2", 3).status, 202);
+    // What is there already may be joined.
+    assert_eq!(ask("10.0.0.1", 3).status, 202);
+}
+
+#[test]
 fn any_gateway_serves_any_render() {
     let site = Site::start();
     let other = Gateway::start(&site.lab, &site.broker.clients);

@@ -7,22 +7,25 @@ use fractally_proto::{ErrorCode, Refusal, RefusalCode, Request};
 
 use crate::{Core, clients::ANONYMOUS};
 
+/// The field of refusals that are about what one account has in hand: others may be accepted meanwhile.
+const ACCOUNT: &str = "account";
+
 /// What a job takes of the bounds.
 pub(crate) fn work_of(request: &Request) -> u128 {
     u128::from(request.pixels()) * u128::from(request.iterations)
 }
 
 /// One that is too much by itself will be so later, too.
-fn too_much_work(work: u128, held: u128, max: u128, whose: &str, option: &str) -> Refusal {
-    let (code, way_out) = match work > max {
-        true => (RefusalCode::Limit, "ask for fewer pixels or iterations"),
-        false => (RefusalCode::Busy, "wait until some of it is done, or ask for fewer pixels or iterations"),
+fn too_much_work(work: u128, held: u128, max: u128, [field, whose, option]: [&str; 3]) -> Refusal {
+    let (code, field, way_out) = match work > max {
+        true => (RefusalCode::Limit, "work", "ask for fewer pixels or iterations"),
+        false => (RefusalCode::Busy, field, "wait until some of it is done, or ask for fewer pixels or iterations"),
     };
     let message = format!(
         "pixels x iterations are {work:.1e} for this job and {held:.1e} for those of {whose} in hand; together they may be {max:.1e}: \
          {way_out}; the broker's {option} sets the limit"
     );
-    Refusal::new(code, "work", message)
+    Refusal::new(code, field, message)
 }
 
 impl Core {
@@ -41,16 +44,17 @@ impl Core {
         let max = self.config.jobs_per_account_max;
         if own().count() >= max && !sabotage!(AccountsNotBounded) {
             let way_out = "wait until one of them is done, or cancel one; the broker's --jobs-per-account sets the limit";
-            return busy("jobs", format!("{max} jobs of {account:?} are in hand, as many as one account may have; {way_out}"));
+            return busy(ACCOUNT, format!("{max} jobs of {account:?} are in hand, as many as one account may have; {way_out}"));
         }
         let work = work_of(request);
         let own = own().map(|(_, request)| work_of(request)).sum::<u128>();
         let everything = all().map(|(_, request)| work_of(request)).sum::<u128>();
-        let of_account = (own, self.config.work_per_account_max, format!("{account:?}"), "--work-per-account");
-        let of_all = (everything, self.config.work_max, "all accounts".to_owned(), "--work-max");
-        for (held, max, whose, option) in [of_account, of_all] {
+        let name = format!("{account:?}");
+        let of_account = (own, self.config.work_per_account_max, [ACCOUNT, &name, "--work-per-account"]);
+        let of_all = (everything, self.config.work_max, ["work", "all accounts", "--work-max"]);
+        for (held, max, whose) in [of_account, of_all] {
             if held + work > max {
-                return Err(too_much_work(work, held, max, &whose, option));
+                return Err(too_much_work(work, held, max, whose));
             }
         }
         Ok(())

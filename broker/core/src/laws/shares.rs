@@ -277,7 +277,7 @@ fn an_account_has_so_many_jobs_and_another_is_let_in_beside() {
     grid.submit(1, submit(1, 4));
     let second = grid.submit(1, submit(2, 4));
     let (code, field, message) = grid.refused(1, submit(3, 4));
-    assert_eq!((code, field.as_str()), (RefusalCode::Busy, "jobs"));
+    assert_eq!((code, field.as_str()), (RefusalCode::Busy, "account"));
     assert_eq!(
         message,
         "2 jobs of \"ada\" are in hand, as many as one account may have; wait until one of them is done, or cancel one; the \
@@ -297,7 +297,7 @@ fn work_has_a_limit_for_each_account_and_in_all() {
     grid.submit(1, submit(1, 1));
     grid.submit(1, submit(2, 1));
     let (code, field, message) = grid.refused(1, submit(3, 1));
-    assert_eq!((code, field.as_str()), (RefusalCode::Busy, "work"));
+    assert_eq!((code, field.as_str()), (RefusalCode::Busy, "account"));
     for word in ["\"ada\"", "6.6e9", "1.3e10", "1.4e10", "fewer pixels or iterations", "--work-per-account"] {
         assert!(message.contains(word), "{word}: {message}");
     }
@@ -319,7 +319,7 @@ fn the_largest_request_that_may_be_is_let_in() {
     for n in 0..4 {
         grid.submit(9, Submit { request, window_bytes: 64 << 20, ..submit(n, 1) });
     }
-    assert_eq!(grid.refused(9, Submit { request, window_bytes: 64 << 20, ..submit(4, 1) }).1, "work");
+    assert_eq!(grid.refused(9, Submit { request, window_bytes: 64 << 20, ..submit(4, 1) }).1, "account");
 }
 
 #[test]
