@@ -13,12 +13,9 @@ use crate::{
     follow::{Event, RenderError, check_layout},
     question::{Question, over},
     reconnect::Reconnect,
-    session::{ANSWER_WITHIN, Broker, Session, SessionError},
+    session::{ANSWER_WITHIN, Broker, LOOK_AGAIN, Session, SessionError},
     status::ask,
 };
-
-/// How often a broker that has not told the end of a cancelled job is asked for it.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is to be kept, and for whom.
 #[derive(Clone, Debug)]

@@ -237,6 +237,8 @@ impl Session {
 
 /// How long BYE and the answer to CANCEL may take.
 pub(crate) const FAREWELL: Duration = Duration::from_secs(2);
+/// How often a broker that has not told the end of a job is asked for it.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a broker that lives may take for the first answer. It may have to wait for a disk.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 

@@ -1,7 +1,5 @@
 //! A holder of a detached job wants it no longer.
 
-use std::time::Duration;
-
 use fractally_proto::{Cancel, ContentId, Holder, JobId, JobList, JobState, ListQuery, ListedJob, Message, limits};
 use fractally_transport::LinkError;
 use tracing::debug;
@@ -9,11 +7,8 @@ use tracing::debug;
 use crate::{
     detached::is_over,
     question::{Question, over},
-    session::{ANSWER_WITHIN, Broker, Session, SessionError},
+    session::{ANSWER_WITHIN, Broker, LOOK_AGAIN, Session, SessionError},
 };
-
-/// How often a broker that has not told the end of a job is asked for it.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What came of a holder's CANCEL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,8 @@
 
 mod app;
 mod args;
+mod canvas;
+mod conditional;
 mod config;
 mod counted;
 mod described;

@@ -9,7 +9,11 @@ use axum::{
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use crate::{App, image::is_known, problem::Problem};
+use crate::{
+    App,
+    conditional::{is_known, strong_etag},
+    problem::Problem,
+};
 
 #[derive(RustEmbed)]
 #[folder = "web"]
@@ -18,17 +22,12 @@ struct Web;
 pub(crate) fn routes() -> Router<App> {
     Router::new()
         .route("/assets/{*path}", get(asset))
-        .route("/docs", get(|headers: HeaderMap| async move { page("docs.html", &headers) }))
+        .route("/docs", get(|headers: HeaderMap| async move { file("docs.html", &headers) }))
         .route("/favicon.ico", get(|headers: HeaderMap| async move { file("favicon.svg", &headers) }))
 }
 
 async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     file(&path, &headers)
-}
-
-/// A page that stands at a path of its own.
-pub(crate) fn page(name: &str, headers: &HeaderMap) -> Result<Response, Problem> {
-    file(name, headers)
 }
 
 /// The text of a page.
@@ -37,7 +36,8 @@ pub(crate) fn template(name: &str) -> String {
     String::from_utf8_lossy(&file.data).into_owned()
 }
 
-fn file(path: &str, headers: &HeaderMap) -> Result<Response, Problem> {
+/// A file, which the client may have already.
+pub(crate) fn file(path: &str, headers: &HeaderMap) -> Result<Response, Problem> {
     let file = Web::get(path).ok_or_else(|| Problem::of_status(StatusCode::NOT_FOUND))?;
     let etag = etag(&file);
     let common = [(header::CACHE_CONTROL, HeaderValue::from_static("no-cache")), (header::ETAG, etag.clone())];
@@ -56,5 +56,5 @@ fn media_type(path: &str) -> String {
 
 fn etag(file: &EmbeddedFile) -> HeaderValue {
     let digits: String = file.metadata.sha256_hash()[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-    HeaderValue::from_str(&format!("\"{digits}\"")).expect("it has digits")
+    strong_etag(&digits)
 }

@@ -41,7 +41,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 
 /// Pages that are no part of the interface.
 pub(crate) fn pages() -> Router<App> {
-    pages::routes().route("/index.html", get(|headers: HeaderMap| async move { pages::page("index.html", &headers) }))
+    pages::routes().route("/index.html", get(|headers: HeaderMap| async move { pages::file("index.html", &headers) }))
 }
 
 /// Ask for a picture by URL, or the page
@@ -75,7 +75,7 @@ async fn root(
 ) -> Result<Response, Problem> {
     let pairs = args::pairs(query.as_deref());
     if pairs.is_empty() {
-        return pages::page("index.html", &headers);
+        return pages::file("index.html", &headers);
     }
     let picture = read(&pairs)?;
     let request = picture.request()?;

@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     App,
-    image::is_known,
+    conditional::{is_known, strong_etag},
     problem::{Problem, ProblemBody},
     schemas,
     trail::Caller,
@@ -72,8 +72,7 @@ async fn tile(
 }
 
 fn etag(request: &Request, engine: &str) -> HeaderValue {
-    let text = format!("\"{}-{engine}\"", request.content());
-    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("\"odd\""))
+    strong_etag(&format!("{}-{engine}", request.content()))
 }
 
 /// A tile is what its URL says, for ever; for as long as the engine is the same, to the bit.
