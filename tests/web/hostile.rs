@@ -365,7 +365,9 @@ fn head_has_the_headers_of_get_and_leaves_nothing_running() {
             assert_eq!((head.status, told(&head)), (get.status, told(&get)), "{path}");
             assert!(rest.is_empty(), "{path}: a body for HEAD: {:?}", String::from_utf8_lossy(&rest));
             let length = head.header("content-length");
-            assert!(length.is_empty() || length == get.header("content-length"), "{path}: {length}");
+            // A render's ages have more digits the later it is asked for.
+            let is_right = length.is_empty() || path == render || length == get.header("content-length");
+            assert!(is_right, "{path}: {length}");
         }
     });
     // Of a render that goes on for ever, too.
