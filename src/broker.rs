@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::Context;
 use fractally_broker::{Broker, Config, Guards, JournalBounds, State};
+use fractally_proto::NO_OP_ENGINE;
 use fractally_transport::{Endpoint, raise_descriptor_limit};
 use fractally_worker::ENGINE_ID;
 use tempfile::TempDir;
@@ -44,7 +45,8 @@ pub(crate) async fn run(args: BrokerArgs, stop: Stop) -> Result<(), Failure> {
     let config = Config {
         journal: state.as_ref().map(|_| bounds(&args)),
         started_unix_ms: unix_ms(),
-        engine: Some(ENGINE_ID.to_owned()),
+        engine: Some(if args.no_op { NO_OP_ENGINE } else { ENGINE_ID }.to_owned()),
+        equal_bands: args.bands,
         mirrors: !args.no_mirror,
         held_bytes_max: args.memory << 20,
         weights: weights(&args.weight)?,

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    num::NonZero,
     path::PathBuf,
     time::Duration,
 };
@@ -259,6 +260,12 @@ pub(crate) struct BrokerArgs {
     /// Lease bands one by one, not with their mirror images, where a picture is its own half-turn.
     #[arg(long, env = "FRACTALLY_NO_MIRROR")]
     pub(crate) no_mirror: bool,
+    /// Cut every render into N bands of as many rows each, whatever they cost, and lease them one by one: to compare with what does.
+    #[arg(long, value_name = "N")]
+    pub(crate) bands: Option<NonZero<u32>>,
+    /// Give renders to workers that compute nothing (`fractally worker --no-op`), to measure what a grid costs: what comes is no picture.
+    #[arg(long, conflicts_with = "state")]
+    pub(crate) no_op: bool,
     /// What an account gets of the grid where others get 1, from 1 to 1000; once for each such account.
     #[arg(long, value_name = "NAME=W", value_parser = notation::weight)]
     pub(crate) weight: Vec<(String, u32)>,
@@ -314,6 +321,13 @@ pub(crate) struct WorkerArgs {
     /// Seconds that running bands get when the worker is asked to stop; a second signal hands them back at once.
     #[arg(long, value_name = "SECONDS", env = "FRACTALLY_DRAIN_TIMEOUT", default_value = "10", value_parser = seconds)]
     pub(crate) drain_timeout: Duration,
+    /// Bands that it takes at once [default: two a thread, so that none waits for the broker].
+    #[arg(long, value_name = "N", env = "FRACTALLY_CREDIT",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::WORKER_CREDIT_MAX)))]
+    pub(crate) credit: Option<u32>,
+    /// Compute nothing and answer each band at once, to measure what a grid costs. Its broker needs --no-op too.
+    #[arg(long)]
+    pub(crate) no_op: bool,
     /// Take so many times as long for each band, to see what a slow worker does to a grid.
     #[arg(long, value_name = "FACTOR", hide = true, default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) debug_slow_down: u32,

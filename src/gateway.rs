@@ -30,7 +30,7 @@ pub(crate) async fn run_up(args: UpArgs, log: Option<&str>, stop: Stop) -> Resul
     let (kernel, _) = Kernel::choose(args.kernel.as_deref()).map_err(worker::unknown_kernel)?;
     let keeping = args.state.as_deref().map_or(Keeping::Temporarily, Keeping::In);
     let workers = args.workers.unwrap_or_else(worker::cores);
-    let mut grid = LocalGrid::start(Setup { workers, kernel, mirror: true, keeping, log }).await?;
+    let mut grid = LocalGrid::start(Setup { keeping, log, ..Setup::of(workers, kernel) }).await?;
     let broker = Broker {
         endpoint: grid.client_endpoint().clone(),
         agent: AGENT.to_owned(),

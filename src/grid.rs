@@ -4,7 +4,14 @@
 //! They stand in a process group of their own, so that Ctrl-C reaches this process alone, which then stops in good order. The
 //! broker owns the folder of the sockets and removes it.
 
-use std::{ffi::OsStr, io, path::Path, process::Stdio, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    num::NonZero,
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 use fractally_transport::Endpoint;
@@ -31,9 +38,58 @@ pub(crate) struct Setup<'a> {
     pub(crate) kernel: Kernel,
     /// Whether rows are spared that are mirror images of others.
     pub(crate) mirror: bool,
+    /// Bands of as many rows each that every render is cut into, where that matters.
+    pub(crate) bands: Option<NonZero<u32>>,
+    /// Bands that each worker takes at once, where that matters.
+    pub(crate) credit: Option<u32>,
+    /// Whether nothing is computed.
+    pub(crate) no_op: bool,
     pub(crate) keeping: Keeping<'a>,
     /// The filter of its logs.
     pub(crate) log: Option<&'a str>,
+}
+
+impl Setup<'_> {
+    /// Workers that render as fast as they can, for a broker that keeps nothing.
+    pub(crate) fn of(workers: u32, kernel: Kernel) -> Self {
+        let (mirror, bands, credit, no_op, keeping, log) = (true, None, None, false, Keeping::None, None);
+        Self { workers, kernel, mirror, bands, credit, no_op, keeping, log }
+    }
+
+    fn broker_args(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> = ["broker", "--private"].map(OsString::from).to_vec();
+        if !self.mirror {
+            args.push("--no-mirror".into());
+        }
+        if self.no_op {
+            args.push("--no-op".into());
+        }
+        if let Some(bands) = self.bands {
+            args.extend(["--bands".into(), bands.to_string().into()]);
+        }
+        match self.keeping {
+            Keeping::None => {}
+            Keeping::Temporarily => args.push("--temporary-state".into()),
+            Keeping::In(directory) => args.extend(["--state".into(), directory.into()]),
+        }
+        args
+    }
+
+    fn worker_args(&self, broker: &Endpoint) -> Vec<String> {
+        let broker = broker.to_string();
+        let mut args =
+            ["worker", "--threads", "1", "--broker", &broker, "--kernel", self.kernel.name()].map(str::to_owned).to_vec();
+        if !self.mirror {
+            args.push("--no-mirror".to_owned());
+        }
+        if self.no_op {
+            args.push("--no-op".to_owned());
+        }
+        if let Some(credit) = self.credit {
+            args.extend(["--credit".to_owned(), credit.to_string()]);
+        }
+        args
+    }
 }
 
 /// Where a local grid keeps detached jobs.
@@ -52,11 +108,9 @@ pub(crate) struct LocalGrid {
     broker: Kept,
     group: i32,
     workers: Vec<Slot>,
-    kernel: Kernel,
-    mirror: bool,
+    worker_args: Vec<String>,
     log: Option<String>,
     client_endpoint: Endpoint,
-    worker_endpoint: Endpoint,
 }
 
 struct Slot {
@@ -73,24 +127,16 @@ struct Kept {
 
 impl LocalGrid {
     /// Starts a broker, waits until it listens, and starts the workers.
-    pub(crate) async fn start(Setup { workers, kernel, mirror, keeping, log }: Setup<'_>) -> Result<Self> {
-        let mut args: Vec<&OsStr> = ["broker", "--private"].map(OsStr::new).to_vec();
-        if !mirror {
-            args.push("--no-mirror".as_ref());
-        }
-        match keeping {
-            Keeping::None => {}
-            Keeping::Temporarily => args.push("--temporary-state".as_ref()),
-            Keeping::In(directory) => args.extend(["--state".as_ref(), directory.as_os_str()]),
-        }
-        let mut broker = spawn(&args, log, 0, Stdio::piped()).context("cannot start the local grid's broker")?;
+    pub(crate) async fn start(setup: Setup<'_>) -> Result<Self> {
+        let log = setup.log;
+        let mut broker = spawn(&setup.broker_args(), log, 0, Stdio::piped()).context("cannot start the local grid's broker")?;
         let group =
             broker.child.id().and_then(|id| i32::try_from(id).ok()).context("the local grid's broker has gone at once")?;
         let (client_endpoint, worker_endpoint) =
             ready(&mut broker.child).await.context("the local grid's broker does not listen")?;
-        let log = log.map(str::to_owned);
-        let mut grid = Self { broker, group, workers: Vec::new(), kernel, mirror, log, client_endpoint, worker_endpoint };
-        for _ in 0..workers {
+        let (worker_args, log) = (setup.worker_args(&worker_endpoint), log.map(str::to_owned));
+        let mut grid = Self { broker, group, workers: Vec::new(), worker_args, log, client_endpoint };
+        for _ in 0..setup.workers {
             let child = Some(grid.spawn_worker()?);
             grid.workers.push(Slot { child, restarts: 0 });
         }
@@ -103,12 +149,8 @@ impl LocalGrid {
     }
 
     fn spawn_worker(&self) -> Result<Kept> {
-        let endpoint = self.worker_endpoint.to_string();
-        let mut args = vec!["worker", "--threads", "1", "--broker", &endpoint, "--kernel", self.kernel.name()];
-        if !self.mirror {
-            args.push("--no-mirror");
-        }
-        spawn(&args, self.log.as_deref(), self.group, Stdio::null()).context("cannot start a worker of the local grid")
+        spawn(&self.worker_args, self.log.as_deref(), self.group, Stdio::null())
+            .context("cannot start a worker of the local grid")
     }
 
     /// Starts workers again that die. Returns when the grid is beyond help, with the reason.

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use fractally_client::{OutputFile, PictureFormat, Rendered, Sink, convert};
-use fractally_proto::{Done, Request};
+use fractally_proto::{Done, NO_OP_ENGINE, Request};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
@@ -111,6 +111,9 @@ struct Report<'a> {
 /// wants to know. `took` is how long the render took, as far as that is known.
 pub(crate) async fn finish(rendered: Rendered<Output>, took: Duration, quiet: bool, stop: Stop) -> Result<(), Failure> {
     let Rendered { mut out, done, cached, elapsed, reconnects } = rendered;
+    if done.engine == NO_OP_ENGINE {
+        return Err(anyhow!("this grid measures: its broker and workers run with --no-op, and what came is no picture").into());
+    }
     out.convert(stop).await?;
     let Output { name, request, file, bytes, sha256, .. } = out;
     file.commit().with_context(|| format!("--output: cannot write {name}"))?;

@@ -13,7 +13,7 @@ use crate::{
     AGENT,
     cli::{Format, Place, RenderArgs},
     exit::{Code, Failure},
-    grid::{Keeping, LocalGrid, Setup},
+    grid::{LocalGrid, Setup},
     life::{self, Stop},
     output::{Output, finish},
     progress::Follow,
@@ -35,7 +35,7 @@ pub(crate) async fn run(args: RenderArgs, place: Place, log: Option<&str>, stop:
         Place::Local(workers) => {
             let (kernel, _) = Kernel::choose(args.kernel.as_deref()).map_err(worker::unknown_kernel)?;
             let workers = workers.unwrap_or_else(worker::cores);
-            let setup = Setup { workers, kernel, mirror: !args.no_mirror, keeping: Keeping::None, log };
+            let setup = Setup { mirror: !args.no_mirror, log, ..Setup::of(workers, kernel) };
             on_local_grid(&args, request, out, setup, stop.clone()).await?
         }
     };

@@ -24,6 +24,8 @@ pub(crate) async fn run(args: WorkerArgs, stop: Stop) -> Result<(), Failure> {
         kernel,
         mirror: !args.no_mirror,
         debug_slow_down: args.debug_slow_down,
+        credit: args.credit,
+        no_op: args.no_op,
         name: args.name.unwrap_or_else(host_and_process),
         agent: AGENT.to_owned(),
         epoch: life::new_epoch(),

@@ -22,7 +22,7 @@ const CLAIMED_NS: u64 = 1_000_000_000_000;
 /// Broker CPU and wall time for each band without work, of a picture of `strips` strips, at each credit.
 pub(crate) fn no_op_bands(lab: &Lab, strips: u32, runtime: &tokio::runtime::Runtime) {
     for credit in [1, 2, 4, 8] {
-        let broker = Broker::start_with(lab, &["--private", "--log", "warn"]);
+        let broker = Broker::start_with(lab, &["--private", "--no-op", "--log", "warn"]);
         let before = broker.process.cpu_time();
         let started = Instant::now();
         let attempts = runtime.block_on(async {

@@ -29,7 +29,7 @@ pub use message::{
     ErrorCode, ErrorReport, Failed, Grid, Heartbeat, Hello, JobQuery, Keep, Lease, LeaseKind, ListQuery, Message, MirrorBand,
     Priority, Progress, Refused, RowSample, Samples, StripMeta, Strips, Submit, Tile, Welcome, Withdraw, WorkerHello,
 };
-pub use names::{ContentId, Holder, NameError, RequestId};
+pub use names::{ContentId, Holder, NO_OP_ENGINE, NameError, RequestId};
 pub use refusal::{Refusal, RefusalCode};
 pub use request::{Colour, Request, Size, Window};
 pub use status::{

@@ -10,6 +10,9 @@ use thiserror::Error;
 
 use crate::{Request, limits};
 
+/// The engine of workers that compute nothing: their tiles are no picture. A broker uses them only where it was told to.
+pub const NO_OP_ENGINE: &str = "no-op";
+
 /// Why a text is no name of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NameError {

@@ -1,6 +1,6 @@
 //! How a picture is cut: rows into strips (a pure function of the request), strips into bands (the scheduler's choice).
 
-use std::ops::Range;
+use std::{num::NonZero, ops::Range};
 
 use crate::{Encoding, Request, limits};
 
@@ -122,6 +122,14 @@ impl Layout {
         }
     }
 
+    /// Strips from `first` to the end of its band where the picture is cut into `bands` of as many strips each, or one more: at least one.
+    pub fn strips_to_next_of(&self, bands: NonZero<u32>, first: u32) -> u32 {
+        let (strips, bands) = (u64::from(self.strips()), u64::from(bands.get().min(self.strips())));
+        // Band k ends before strip (k + 1) * strips / bands, rounded up; it is the last that begins at `first` or above.
+        let ends = ((u64::from(first) * bands / strips + 1) * strips).div_ceil(bands);
+        u32::try_from(ends - u64::from(first)).unwrap_or(u32::MAX)
+    }
+
     /// How many strips a band that starts at `first` can hold, so that its tile always fits one payload frame.
     pub fn band_strips_max(&self, first: u32) -> u32 {
         let fit = u32::try_from(limits::PAYLOAD_BYTES_MAX as u64 / self.strip_len_max().max(1)).unwrap_or(u32::MAX);
@@ -133,6 +141,24 @@ impl Layout {
 mod tests {
     use super::*;
     use crate::{Limits, Size, Window};
+
+    #[test]
+    fn equal_bands_are_as_many_as_asked_for_and_differ_by_a_strip_at_the_most() {
+        for strips in [1, 2, 7, 96, 125, 1000] {
+            let layout = Layout::of(&request(65_536, strips, Encoding::Counts));
+            assert_eq!(layout.strips(), strips);
+            for bands in [1, 2, 3, 64, 97, 2000] {
+                let mut sizes = Vec::new();
+                let mut first = 0;
+                while first < strips {
+                    sizes.push(layout.strips_to_next_of(NonZero::new(bands).unwrap(), first));
+                    first += sizes[sizes.len() - 1];
+                }
+                assert_eq!((first, sizes.len()), (strips, bands.min(strips) as usize), "{strips} in {bands}: {sizes:?}");
+                assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1, "{strips} in {bands}: {sizes:?}");
+            }
+        }
+    }
 
     fn request(w: u32, h: u32, encoding: Encoding) -> Request {
         Request { size: Size { w, h }, window: Window::whole(Size { w, h }), encoding, ..Request::default() }

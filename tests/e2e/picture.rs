@@ -27,6 +27,28 @@ fn one_worker_and_three_give_the_same_file() {
 }
 
 #[test]
+fn equal_bands_are_as_many_as_asked_for_and_change_no_byte() {
+    let lab = lab();
+    let args = ["--size", "1001x503", "-o", "a.png"];
+    let ours = lab.render(args);
+    let broker = Broker::start_with(&lab, &["--private", "--bands", "3"]);
+    let _worker = Worker::start(&lab, &broker, "w", 2);
+    let equal = lab.render([&["--broker", &broker.clients], &args[..]].concat());
+    assert_eq!((sha256(&equal), &equal["bands"]), (sha256(&ours), &Value::from(3)));
+}
+
+#[test]
+fn what_workers_make_that_compute_nothing_is_not_taken_for_a_picture() {
+    let lab = lab();
+    let broker = Broker::start_with(&lab, &["--private", "--no-op"]);
+    let _worker = Worker::start_with(&lab, &broker, "w", 1, &["--no-op", "--credit", "4"]);
+    broker.await_status(&lab, "the worker is there", |status| status["workers"][0]["engine"] == "no-op");
+    let run = lab.run(["render", "--broker", &broker.clients, "-o", "nothing.png"]);
+    assert!(run.status.code() == Some(1) && run.stderr.contains("--no-op"), "{run:?}");
+    assert!(!lab.path("nothing.png").exists());
+}
+
+#[test]
 fn a_worker_that_joins_late_changes_nothing_but_the_time() {
     let lab = lab();
     let alone = sha256(&lab.render(LONG.iter().chain(&["--workers", "1"])));

@@ -13,7 +13,7 @@ mod task;
 use std::{fmt, time::Duration};
 
 use fractally_fractal::kernel;
-use fractally_proto::{Encoding, Epoch, WorkerHello, limits};
+use fractally_proto::{Encoding, Epoch, NO_OP_ENGINE, WorkerHello, limits};
 use fractally_transport::Endpoint;
 
 pub use fractally_fractal::{ENGINE_ID, kernel::UnknownKernel};
@@ -62,6 +62,10 @@ pub struct Options {
     pub mirror: bool,
     /// Each band takes so many times as long, at least 1: to see what a slow worker does to a grid.
     pub debug_slow_down: u32,
+    /// Bands that it takes at once; absent, as [`Self::credit`] has it.
+    pub credit: Option<u32>,
+    /// Whether it answers each band at once with a tile that is no picture, as a worker of [`NO_OP_ENGINE`]: to see what a grid costs.
+    pub no_op: bool,
     /// What the worker calls itself.
     pub name: String,
     /// Program and version.
@@ -73,20 +77,21 @@ pub struct Options {
 }
 
 impl Options {
-    /// One band in each thread's hands and one waiting for it, so that no thread waits for a round trip.
+    /// If nothing else was asked for, one band in each thread's hands and one waiting for it, so that no thread waits for a round trip.
     fn credit(&self) -> u32 {
-        (2 * self.threads).min(limits::WORKER_CREDIT_MAX)
+        self.credit.unwrap_or(2 * self.threads).clamp(1, limits::WORKER_CREDIT_MAX)
     }
 
     /// What the worker says of itself.
     fn hello(&self) -> WorkerHello {
         WorkerHello {
             name: self.name.clone(),
-            engine: ENGINE_ID.to_owned(),
-            kernel: self.kernel.name().to_owned(),
+            engine: if self.no_op { NO_OP_ENGINE } else { ENGINE_ID }.to_owned(),
+            kernel: if self.no_op { "none" } else { self.kernel.name() }.to_owned(),
             threads: self.threads,
             credit: self.credit(),
-            encodings: vec![Encoding::Png, Encoding::Counts],
+            // A strip of counts has a length that is known, so that none could be shorter.
+            encodings: if self.no_op { vec![Encoding::Png] } else { vec![Encoding::Png, Encoding::Counts] },
         }
     }
 }

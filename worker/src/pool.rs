@@ -16,6 +16,9 @@ use tracing::debug;
 
 use crate::task::{Bench, Engine, Outcome, Product, attempts, parts, shown, watch_for};
 
+/// What a band is said to have taken of which nothing was computed: so long that the broker makes the next one no larger.
+const NO_OP_TIME: Duration = Duration::from_secs(1000);
+
 /// Threads that work on leases, interactive before normal before batch, first come first served.
 ///
 /// How many leases wait is bounded by the credit that the worker gave; [`Pool::push`] refuses what is beyond it.
@@ -172,7 +175,8 @@ fn work(shared: &Shared, done: &mpsc::UnboundedSender<Outcome>, engine: Engine) 
             goes_on = matches!(product, Product::Strips { .. });
             idle_away(started, own_processor_time().saturating_sub(processor_time), engine.slow_down, &watch);
             let request_id = lease.request_id.clone();
-            let outcome = Outcome { attempt, session, request_id, elapsed: read_clock() - started, product };
+            let elapsed = if engine.no_op { NO_OP_TIME } else { read_clock() - started };
+            let outcome = Outcome { attempt, session, request_id, elapsed, product };
             // At once, for whoever looks: an attempt that is neither here nor handed over would be left behind by a worker that leaves.
             let mut queue = shared.queue();
             queue.running.remove(&attempt);

@@ -50,7 +50,8 @@ enum SessionEnd {
 /// Returns why the worker ended.
 pub async fn run(options: Options, drain: impl Future<Output = ()>, stop: impl Future<Output = ()>) -> EndReason {
     tokio::pin!(drain, stop);
-    let engine = Engine { kernel: options.kernel.0, mirror: options.mirror, slow_down: options.debug_slow_down };
+    let (kernel, mirror, slow_down) = (options.kernel.0, options.mirror, options.debug_slow_down);
+    let engine = Engine { kernel, mirror, slow_down, no_op: options.no_op };
     let (pool, mut outcomes) = match Pool::start(options.threads, engine) {
         Ok(started) => started,
         Err(error) => return EndReason::NoThreads(options.threads, error),

@@ -109,6 +109,8 @@ pub(crate) struct Engine {
     pub(crate) mirror: bool,
     /// Each part of a lease takes so many times as long.
     pub(crate) slow_down: u32,
+    /// Whether nothing is computed.
+    pub(crate) no_op: bool,
 }
 
 /// One thread's tools: the engine, its scratch memory, and the palette of the last request.
@@ -138,6 +140,9 @@ impl Bench {
                     Ok(band) => band,
                     Err(reason) => return Product::Declined(reason),
                 };
+                if self.engine.no_op {
+                    return nothing(band);
+                }
                 if self.engine.mirror && kept.is_none() {
                     *kept = kept_for(lease, &scene, &layout);
                 }
@@ -182,6 +187,12 @@ impl Bench {
         let row = |ProbeRow { row, iterations, samples }| RowSample { row, pixels: samples, iterations };
         Product::Samples(probe(self.engine.kernel, scene, grid, watch).into_iter().map(row).collect())
     }
+}
+
+/// A tile of one byte a strip, which is no picture.
+fn nothing(band: Band) -> Product {
+    let strips = vec![StripMeta(1, 1); band.strips as usize];
+    Product::Strips { payload: vec![0; band.strips as usize].into(), strips, iterations: 1, executed: 1 }
 }
 
 /// The band that is asked for, if the picture has it.

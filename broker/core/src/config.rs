@@ -1,6 +1,6 @@
 //! What the shell may choose: times and bounds.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZero, time::Duration};
 
 use fractally_proto::{Epoch, Limits, Message, Welcome};
 
@@ -22,6 +22,8 @@ pub struct Config {
     pub engine: Option<String>,
     /// Whether a band and its mirror image are leased together.
     pub mirrors: bool,
+    /// Cut every job into so many bands of as many strips each, one by one and without a probe: to be compared with schedulers that do.
+    pub equal_bands: Option<NonZero<u32>>,
     /// How often both sides send a heartbeat; told in WELCOME, sent by the shell.
     pub heartbeat: Duration,
     /// A peer that was silent for so long is gone.
@@ -89,6 +91,7 @@ impl Config {
             limits: Limits::default(),
             engine: None,
             mirrors: true,
+            equal_bands: None,
             heartbeat: Duration::from_secs(1),
             dead_after: Duration::from_secs(4),
             lease: Duration::from_secs(10),

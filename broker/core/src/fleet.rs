@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fractally_proto::Encoding;
+use fractally_proto::{Encoding, NO_OP_ENGINE};
 
 use crate::WorkerId;
 
@@ -139,13 +139,14 @@ impl Fleet {
     }
 
     /// The engine for a new job: our own where a worker of it encodes so; else the one with the most threads, and of several with as many
-    /// the one that came first. What a worker says of its threads is its word, so a stranger's never counts beside our own.
+    /// the one that came first. What a worker says of its threads is its word, so a stranger's never counts beside our own. Workers that
+    /// compute nothing are taken where they are our own only.
     pub(crate) fn preferred_engine(&self, encoding: Encoding, own: Option<&str>) -> Option<&str> {
         let of_ours = |kind: &&Kind| Some(kind.skill.engine.as_str()) == own && kind.skill.encodes(encoding);
         if let Some(kind) = self.kinds.values().find(of_ours) {
             return Some(&kind.skill.engine);
         }
-        let able = || self.kinds.values().filter(|kind| kind.skill.encodes(encoding));
+        let able = || self.kinds.values().filter(|kind| kind.skill.encodes(encoding) && kind.skill.engine != NO_OP_ENGINE);
         // One pass over the groups: hostile workers can make as many as they are.
         let mut threads = BTreeMap::<&str, u64>::new();
         for kind in able() {

@@ -11,6 +11,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    num::NonZero,
     ops::Range,
     time::Duration,
 };
@@ -46,6 +47,8 @@ pub(crate) struct Job {
     pub(crate) uncut: Range<u32>,
     /// Whether a band and its mirror are one piece of work.
     pub(crate) mirrors: bool,
+    /// Bands that it is cut into where their cost shall not count.
+    pub(crate) equal_bands: Option<NonZero<u32>>,
     /// Strips delivered to anybody, counted from the top.
     pub(crate) reach: u32,
     /// Bands given back, by first strip.
@@ -331,7 +334,12 @@ impl Job {
     pub(crate) fn cut(&self, units: f64, room: u64) -> (Band, Option<Band>) {
         let first = self.uncut.start;
         let uncut = self.uncut.end - first;
-        let strips_max = self.layout.band_strips_max(first).min(if self.mirrors { uncut / 2 } else { uncut }).max(1);
+        let (strips_max, units) = match self.equal_bands {
+            Some(bands) => (self.layout.strips_to_next_of(bands, first), f64::INFINITY),
+            None => (uncut, units),
+        };
+        let strips_max =
+            strips_max.min(self.layout.band_strips_max(first)).min(if self.mirrors { uncut / 2 } else { uncut }).max(1);
         let fits = |strips: u32| {
             let band = Band { first, strips };
             let mirror = self.mirror_of(band);

@@ -12,7 +12,7 @@ use fractally_proto::{
 use crate::{
     ClientId, Core, Effect, Note,
     cost::CostModel,
-    job::{Delivery, Job, Owner, Pace, Totals},
+    job::{Delivery, Job, Owner, Pace, Probe, Totals},
     schedule::first_probe,
     story::Story,
 };
@@ -156,7 +156,11 @@ impl Core {
             start,
             acked: start,
             uncut: start..layout.strips(),
-            mirrors: self.config.mirrors && start == 0 && Job::may_mirror(&request, &layout, reorder_bytes),
+            equal_bands: self.config.equal_bands,
+            mirrors: self.config.mirrors
+                && self.config.equal_bands.is_none()
+                && start == 0
+                && Job::may_mirror(&request, &layout, reorder_bytes),
             reach: start,
             waiting: BTreeMap::new(),
             leased: BTreeMap::new(),
@@ -165,7 +169,7 @@ impl Core {
             reserved: 0,
             reorder_bytes,
             owner: Owner::Adrift(now),
-            probe: first_probe(&request, rest),
+            probe: self.config.equal_bands.map_or_else(|| first_probe(&request, rest), |_| Probe::Over),
             cost: CostModel::new(&request),
             claim,
             living: BTreeMap::new(),

@@ -1,6 +1,8 @@
 //! Who gets which band, and how large it is.
 
-use fractally_proto::{RowSample, Samples};
+use std::num::NonZero;
+
+use fractally_proto::{NO_OP_ENGINE, RowSample, Samples};
 
 use super::*;
 
@@ -34,6 +36,36 @@ fn a_worker_is_leased_only_what_it_can_encode() {
     assert!(grid.try_lease(1).is_none());
     grid.worker(2, |_| {});
     assert_eq!(band_of(&grid.lease(2)).first, 0);
+}
+
+#[test]
+fn equal_bands_are_cut_whatever_is_known_of_their_cost() {
+    let mut grid = Grid::with(|config| config.equal_bands = NonZero::new(8));
+    grid.client(9);
+    grid.worker(1, |_| {});
+    grid.submit(9, Submit { request: Request { center: [0.0, 0.0], ..picture(20) }, ..submit(1, 20) });
+    let bands: Vec<_> = (0..8)
+        .map(|_| {
+            let lease = grid.lease(1);
+            assert!(lease.mirror.is_none(), "one by one");
+            let (_, says) = grid.tile(&lease, u32::try_from(STRIP).unwrap());
+            grid.worker_says(1, says);
+            band_of(&lease)
+        })
+        .map(|band| (band.first, band.strips))
+        .collect();
+    assert_eq!(bands, [(0, 3), (3, 2), (5, 3), (8, 2), (10, 3), (13, 2), (15, 3), (18, 2)]);
+}
+
+#[test]
+fn workers_that_compute_nothing_are_leased_nothing_unless_they_are_what_was_asked_for() {
+    for (own, is_leased) in [(None, false), (Some("e1"), false), (Some(NO_OP_ENGINE), true)] {
+        let mut grid = Grid::with(|config| config.engine = own.map(str::to_owned));
+        grid.client(9);
+        grid.worker(1, |about| about.engine = NO_OP_ENGINE.to_owned());
+        grid.submit(9, submit(1, 2));
+        assert_eq!(grid.try_lease(1).is_some(), is_leased, "{own:?}");
+    }
 }
 
 #[test]
