@@ -1,6 +1,12 @@
 //! Speed-up and efficiency, against the rate of one thread that the same run measured.
 
+use std::collections::HashMap;
+
 use crate::{Record, Series, Spread, Unit};
+
+/// The end of the name of a curve that was measured without a grid, on threads of one process: what stands before it names the
+/// grid's curve that is compared with it.
+pub const ON_THREADS: &str = ", on threads of one process";
 
 /// What a picture takes on grids of different sizes.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,10 +37,12 @@ pub struct Point {
 /// The curves of some records, in the order of their first points. Of several records of one size, as runs that were put together have,
 /// all samples count.
 pub fn curves(records: &[Record]) -> Vec<Curve> {
+    let mut places = HashMap::new();
     let mut curves: Vec<(Series, &str, Vec<&Record>)> = Vec::new();
     let scales = |record: &&Record| matches!(record.series, Series::Strong | Series::Weak) && record.unit == Unit::Seconds;
     for record in records.iter().filter(scales) {
-        match curves.iter_mut().find(|(series, what, _)| (*series, *what) == (record.series, &*record.what)) {
+        let place = *places.entry((record.series, &*record.what)).or_insert(curves.len());
+        match curves.get_mut(place) {
             Some((_, _, points)) => points.push(record),
             None => curves.push((record.series, &record.what, vec![record])),
         }

@@ -8,7 +8,7 @@ pub const FORMAT: u32 = 1;
 /// Samples of one record that are read.
 const SAMPLES_MAX: usize = 1_000_000;
 /// Records of one run that are read.
-const RECORDS_MAX: usize = 100_000;
+pub(crate) const RECORDS_MAX: usize = 100_000;
 
 /// Everything that one run measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
