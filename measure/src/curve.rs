@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::{Record, Series, Spread, Unit};
 
-/// The end of the name of a curve that was measured without a grid, on threads of one process: what stands before it names the grid's
-/// curve that it is compared with.
+/// The end of the name of a curve that was measured without a grid, on threads of one process: what stands before it names the
+/// grid's curve that is compared with it.
 pub const ON_THREADS: &str = ", on threads of one process";
 
 /// What a picture takes on grids of different sizes.

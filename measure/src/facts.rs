@@ -10,21 +10,35 @@ const BUSY: f64 = 0.5;
 /// Names and texts, of what is known. Texts are as they were given.
 pub(crate) fn facts(run: &Run) -> Vec<(&'static str, String)> {
     let host = &run.host;
-    let cores = (host.cores > 0).then(|| some(host.cores, "core"));
-    let memory = (host.memory_bytes > 0).then(|| Measure::Memory.tell(host.memory_bytes as f64));
-    let machine = [Some(host.name.clone()), Some(host.processor.clone()), cores, memory];
     let load = |load: [f64; 3]| load.map(|load| format!("{load:.2}")).join(" ");
     let facts = [
-        ("began", run.started.clone()),
+        ("began", began(run)),
         ("command", run.command.clone()),
         ("program", run.program.clone()),
         ("engine", run.engine.clone()),
-        ("machine", joined(machine.into_iter().flatten())),
+        ("machine", machine(run)),
         ("system", host.system.clone()),
         ("load", format!("{} before, {} after", load(host.load_before), load(host.load_after))),
         ("workers", workers(run)),
     ];
     facts.into_iter().filter(|(_, text)| !text.is_empty()).collect()
+}
+
+/// When it began, without the letters between that are for programs.
+pub(crate) fn began(run: &Run) -> String {
+    match run.started.strip_suffix('Z').and_then(|time| time.split_once('T')) {
+        Some((date, time)) => format!("{date} {time} UTC"),
+        None => run.started.clone(),
+    }
+}
+
+/// Name, processor, cores and memory of the machine, as far as they are known.
+pub(crate) fn machine(run: &Run) -> String {
+    let host = &run.host;
+    let cores = (host.cores > 0).then(|| some(host.cores, "core"));
+    let memory = (host.memory_bytes > 0).then(|| Measure::Memory.tell(host.memory_bytes as f64));
+    let parts = [Some(host.name.clone()), Some(host.processor.clone()), cores, memory];
+    parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 /// That the machine had other things to do, if it had.
@@ -66,10 +80,6 @@ fn workers(run: &Run) -> String {
         format!("{count} of {}: {}{engine}", some(kind.threads, "thread"), kind.kernel)
     };
     kinds(&run.workers).into_iter().map(of_kind).collect::<Vec<_>>().join("; ")
-}
-
-fn joined(parts: impl Iterator<Item = String>) -> String {
-    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

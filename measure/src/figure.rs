@@ -45,6 +45,13 @@ const SECONDS: [Step; 7] = [
 ];
 const BYTES: [Step; 5] =
     [step(0.0, 1.0, " B"), step(1e3, 1e3, " kB"), step(1e6, 1e6, " MB"), step(1e9, 1e9, " GB"), step(1e12, 1e12, " TB")];
+const RATE: [Step; 5] = [
+    step(0.0, 1.0, " B/s"),
+    step(1e3, 1e3, " kB/s"),
+    step(1e6, 1e6, " MB/s"),
+    step(1e9, 1e9, " GB/s"),
+    step(1e12, 1e12, " TB/s"),
+];
 const MEMORY: [Step; 4] = [
     step(0.0, 1.0, " B"),
     step(1_048_576.0, 1_048_576.0, " MiB"),
@@ -67,35 +74,51 @@ const PERCENT: [Step; 1] = [step(0.0, 0.01, " %")];
 impl Measure {
     /// A number with its unit; a dash for what is no number.
     pub(crate) fn tell(self, value: f64) -> String {
+        let cell = self.cell(value);
+        if cell == NONE { cell } else { format!("{cell}{}", self.suffix()) }
+    }
+
+    /// The same for a column that says what all of it counts, as [`Measure::per`] does.
+    pub(crate) fn cell(self, value: f64) -> String {
         let Some(rounded) = rounded(value * self.base()) else { return NONE.to_owned() };
         let step = suited(self.steps(), rounded);
         // A thing has no parts.
         let is_whole = matches!(self, Self::Count | Self::Bytes) && value < 1000.0;
         let number = if is_whole { format!("{value:.0}") } else { digits(rounded / step.size) };
-        format!("{number}{}{}", step.name, self.suffix())
+        format!("{number}{}", step.name)
     }
 
-    /// A number at an axis of which `most` is the end: shorter, and all in one unit.
+    /// What cells leave out.
+    pub(crate) fn per(self) -> Option<&'static str> {
+        match self {
+            Self::Of(Unit::MicrosecondsPerBand) => Some("time for each band"),
+            Self::Of(Unit::BandsPerSecond) => Some("bands a second"),
+            _ => None,
+        }
+    }
+
+    /// A number at an axis of which `most` is the end: short, and all in one unit.
     pub(crate) fn tick(self, value: f64, most: f64) -> String {
-        let Some(most) = rounded(most * self.base()) else { return String::new() };
-        let steps = if self.steps().len() == ONES.len() && self != Self::Times && self != Self::Share {
-            &COUNT[..]
-        } else {
-            self.steps()
-        };
+        let number = value * self.base();
+        let Some(most) = rounded(most * self.base()).filter(|_| number != 0.0) else { return "0".to_owned() };
+        let steps = if self == Self::Of(Unit::BandsPerSecond) { &COUNT[..] } else { self.steps() };
         let step = suited(steps, most);
-        let number = rounded(value * self.base() / step.size).unwrap_or(0.0);
-        let digits = digits(number);
-        let is_fraction = digits.contains('.') && !digits.contains('e');
-        let short = if is_fraction { digits.trim_end_matches('0').trim_end_matches('.') } else { &digits };
-        let per = if self == Self::Of(Unit::BytesPerSecond) { "/s" } else { "" };
-        format!("{short}{}{per}", step.name)
+        let number = number / step.size;
+        let nearest = number.round();
+        let is_whole = (number - nearest).abs() < 1e-9 * number.abs();
+        let short = match number.abs() {
+            1e-3..1e5 if is_whole => thousands(&format!("{nearest:.0}")),
+            1e-3..1e5 => digits(number).trim_end_matches('0').trim_end_matches('.').to_owned(),
+            _ => format!("{number:.0e}"),
+        };
+        format!("{short}{}", step.name)
     }
 
     fn steps(self) -> &'static [Step] {
         match self {
             Self::Of(Unit::Seconds | Unit::MicrosecondsPerBand) => &SECONDS,
-            Self::Of(Unit::BytesPerSecond) | Self::Bytes => &BYTES,
+            Self::Of(Unit::BytesPerSecond) => &RATE,
+            Self::Bytes => &BYTES,
             Self::Of(Unit::BandsPerSecond) => &ONES,
             Self::Memory => &MEMORY,
             Self::Times => &TIMES,
@@ -112,7 +135,6 @@ impl Measure {
         match self {
             Self::Of(Unit::MicrosecondsPerBand) => "/band",
             Self::Of(Unit::BandsPerSecond) => " bands/s",
-            Self::Of(Unit::BytesPerSecond) => "/s",
             _ => "",
         }
     }
@@ -184,11 +206,14 @@ mod tests {
 
     #[test]
     fn ticks_of_one_axis_have_one_unit_and_no_needless_zeros() {
-        assert_eq!([0.0, 0.02, 0.1].map(|value| TIME.tick(value, 0.1)), ["0 ms", "20 ms", "100 ms"]);
+        assert_eq!([0.0, 0.02, 0.1].map(|value| TIME.tick(value, 0.1)), ["0", "20 ms", "100 ms"]);
         assert_eq!([0.5, 1.5].map(|value| TIME.tick(value, 1.5)), ["0.5 s", "1.5 s"]);
         assert_eq!([20_000.0, 80_000.0].map(|value| Measure::Of(Unit::BandsPerSecond).tick(value, 80_000.0)), ["20 k", "80 k"]);
         assert_eq!(Measure::Of(Unit::BytesPerSecond).tick(5e8, 1e9), "0.5 GB/s");
-        assert_eq!(Measure::Times.tick(64.0, 64.0), "64×");
+        assert_eq!(
+            [64.0, 1024.0, 65_536.0, 1e20].map(|value| Measure::Times.tick(value, value)),
+            ["64×", "1,024×", "65,536×", "1e20×"]
+        );
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl Group {
         if let Some(work) = row.work.filter(|_| differs(&|row| row.work)) {
             parts.push(self.work_in_words(work));
         }
-        if differs(&|row| Some(row.workers.into())) {
+        if self.rows.iter().any(|row| row.workers != row.threads) && differs(&|row| Some(row.workers.into())) {
             parts.push(some(row.workers, "worker"));
         }
         if differs(&|row| Some(row.threads.into())) {
@@ -161,13 +161,13 @@ impl Group {
     /// Its figures.
     pub(crate) fn sheet(&self) -> Sheet {
         let (mut notes, mut columns) = self.conditions();
-        let of_unit = |of: fn(&Row) -> f64| self.rows.iter().map(|row| Measure::Of(self.unit).tell(of(row))).collect::<Vec<_>>();
+        let of_unit = |of: fn(&Row) -> f64| self.rows.iter().map(|row| Measure::Of(self.unit).cell(of(row))).collect::<Vec<_>>();
         columns.push(("median", of_unit(|row| row.spread.median)));
         columns.push(("least", of_unit(|row| row.spread.least)));
         columns.push(("most", of_unit(|row| row.spread.most)));
         let mut where_known = |head, measure: Measure, of: &dyn Fn(&Row) -> Option<f64>| {
             if self.rows.iter().any(|row| of(row).is_some()) {
-                let cells = self.rows.iter().map(|row| of(row).map_or_else(|| NONE.to_owned(), |value| measure.tell(value)));
+                let cells = self.rows.iter().map(|row| of(row).map_or_else(|| NONE.to_owned(), |value| measure.cell(value)));
                 columns.push((head, cells.collect()));
             }
         };
@@ -177,6 +177,9 @@ impl Group {
         where_known("of threads", Measure::Share, &|row| row.scaling.and_then(|scaling| scaling.of_threads));
         if let Some(first) = self.rows.first().filter(|row| self.scales() && row.threads > 1) {
             notes.push(format!("compared with {} threads, the fewest that were measured", first.threads));
+        }
+        if self.rows.iter().any(|row| row.scaling.is_some_and(|scaling| scaling.of_threads.is_some())) {
+            notes.push("of threads: the time of one process with as many, over the grid's".to_owned());
         }
         let (heads, cells): (Vec<_>, Vec<Vec<String>>) = columns.into_iter().unzip();
         let rows = (0..self.rows.len()).map(|row| cells.iter().map(|column| column[row].clone()).collect()).collect();
@@ -212,6 +215,7 @@ impl Group {
         let mut notes = Vec::new();
         if let Some(row) = self.rows.first() {
             let same = |of: &dyn Fn(&Row) -> Option<u64>| of(row).filter(|_| !differs(of));
+            notes.extend(Measure::Of(self.unit).per().map(str::to_owned));
             notes.extend(same(&samples).map(|samples| format!("median of {}", some(samples, "sample"))));
             notes
                 .extend((!are_threads_told).then(|| format!("{}, {}", some(row.workers, "worker"), some(row.threads, "thread"))));

@@ -17,7 +17,7 @@ pub enum MergeError {
     NoRuns,
     /// Figures of two things do not belong in one table.
     #[error(
-        "run {number} has the {what} {found:?} and the runs before it {expected:?}: figures of one cannot be compared with those of the other; tell them one by one"
+        "run {number} has the {what} {found:?}, others {expected:?}: their figures cannot be compared, so tell them one by one"
     )]
     Differ {
         /// Of the run, from 1.
@@ -26,7 +26,7 @@ pub enum MergeError {
         what: &'static str,
         /// In this run.
         found: String,
-        /// In the ones before it.
+        /// In the others.
         expected: String,
     },
     /// Times of workers that compute nothing would be points of the curve of those that do.
@@ -42,8 +42,8 @@ pub enum MergeError {
     Records(usize),
 }
 
-/// One run of all records in the order given: it began when the earliest did, its load before is that run's and its load after the
-/// latest's, its workers are all that took part, and its command tells each command once, with how often it ran.
+/// One run of all records in the order given: it began when the earliest did, its load before is that run's and its load after
+/// the latest's, its workers are all that took part, and its command tells each command once, with how often it ran.
 ///
 /// Engine, program and machine must be the same in all of them. Runs of workers that compute nothing ([`NO_OP`]) may stand among
 /// others, because bands without work say nothing of an engine; the engine is then the one that computes.

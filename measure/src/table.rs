@@ -109,7 +109,7 @@ mod tests {
         let run = run(vec![with(1, &[0.0805, 0.08, 0.081]), with(2, &[0.0415, 0.041, 0.0425])]);
         let expected = "\
 Benchmark of fractally 0.1.0
-  began    2026-11-21T20:15:00Z
+  began    2026-11-21 20:15:00 UTC
   command  fractally bench strong
   engine   fractally-2
   machine  lab, A processor, 2 cores, 16.0 GiB

@@ -20,7 +20,7 @@ fn columns(c: char) -> usize {
     if u32::from(c) < 0x1100 { 1 } else { 2 }
 }
 
-/// A text in lines of at most `width` columns, broken at spaces, or within words that are longer than that. There is at least one line.
+/// A text in lines of at most `width` columns, broken at spaces, or within words that are longer than that; at least one line.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let (mut lines, mut line, mut used) = (Vec::new(), String::new(), 0);
     for word in text.split_whitespace() {

@@ -270,7 +270,7 @@ mod tests {
     }
 
     fn pool(threads: u32) -> io::Result<(Pool, mpsc::UnboundedReceiver<Outcome>)> {
-        Pool::start(threads, Engine { kernel: kernel::best(), mirror: true, slow_down: 1 })
+        Pool::start(threads, Engine { kernel: kernel::best(), mirror: true, slow_down: 1, no_op: false })
     }
 
     fn now(attempt: u64) -> Withdraw {
@@ -368,7 +368,8 @@ mod tests {
     #[test]
     fn without_mirrors_the_same_bytes_are_computed() {
         let rendered = [true, false].map(|mirror| {
-            let (pool, mut outcomes) = Pool::start(1, Engine { kernel: kernel::best(), mirror, slow_down: 1 }).unwrap();
+            let (pool, mut outcomes) =
+                Pool::start(1, Engine { kernel: kernel::best(), mirror, slow_down: 1, no_op: false }).unwrap();
             pool.push(mirrored(1, 50));
             [0, 1].map(|_| strips_of(next(&mut outcomes)))
         });
