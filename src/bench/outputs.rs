@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use fractally_client::OutputFile;
-use fractally_measure::{Run, csv, merge, table};
+use fractally_measure::{Run, csv, html, merge, table};
 
 use crate::{
     cli::{OutputArgs, ReportArgs},
@@ -40,8 +40,8 @@ impl Outputs {
     /// # Errors
     /// One cannot be written, or two go to one place.
     pub(super) fn open(args: &OutputArgs) -> Result<Self, Failure> {
-        let wanted: [(_, &Option<PathBuf>, fn(&Run) -> String); 2] =
-            [("--json", &args.json, Run::to_json), ("--csv", &args.csv, csv)];
+        let wanted: [(_, &Option<PathBuf>, fn(&Run) -> String); 3] =
+            [("--json", &args.json, Run::to_json), ("--csv", &args.csv, csv), ("--html", &args.html, html)];
         let (mut outputs, mut taken) = (Vec::new(), Vec::<&Path>::new());
         for (option, path, write) in wanted {
             let Some(path) = path else { continue };
