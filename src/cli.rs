@@ -12,6 +12,7 @@ use fractally_proto::{JobId, Priority, limits};
 use fractally_transport::Endpoint;
 
 pub(crate) use self::{
+    bench::{BenchAction, BenchArgs, OutputArgs, ReportArgs},
     detached::{AttachArgs, CancelArgs, FetchArgs, FollowArgs, JobName, ListArgs, ReachArgs, SubmitArgs},
     format::Format,
     picture::PictureArgs,
@@ -19,6 +20,7 @@ pub(crate) use self::{
 };
 use crate::{exit, notation};
 
+mod bench;
 mod detached;
 mod format;
 mod picture;
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Put a broker's grid behind a URL: a REST API, pages, map tiles.
     Gateway(GatewayArgs),
+    /// Measure a grid: how it scales, what it costs, how soon it answers.
+    Bench(Box<BenchArgs>),
 }
 
 impl Command {
@@ -68,7 +72,7 @@ impl Command {
         match self {
             Self::Broker(_) | Self::Worker(_) | Self::Gateway(_) => "info",
             Self::Render(_) | Self::Submit(_) | Self::Attach(_) | Self::Fetch(_) => "warn",
-            Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) | Self::Up(_) => "warn",
+            Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) | Self::Up(_) | Self::Bench(_) => "warn",
         }
     }
 
@@ -79,7 +83,7 @@ impl Command {
             Self::Worker(args) => args.drain_timeout,
             Self::Up(UpArgs { web, .. }) | Self::Gateway(GatewayArgs { web, .. }) => web.drain_timeout,
             Self::Render(_) | Self::Submit(_) | Self::Attach(_) | Self::Fetch(_) => Duration::ZERO,
-            Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) => Duration::ZERO,
+            Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) | Self::Bench(_) => Duration::ZERO,
         }
     }
 }
@@ -178,20 +182,34 @@ impl Cli {
 }
 
 impl RenderArgs {
-    /// Where to render: an option on the command line counts for more than a variable, and of two variables the broker's.
+    /// Where to render, as [`place`] has it.
     ///
     /// # Errors
     /// Both options stand on the command line.
     pub(crate) fn place(&self, matches: &ArgMatches) -> Result<Place, exit::Failure> {
-        let is_flag = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        let of_local_grid = ["workers", "kernel", "no_mirror"].into_iter().find(|id| is_flag(id)).map(|id| id.replace('_', "-"));
-        match (&self.broker, is_flag("broker"), of_local_grid) {
-            (Some(_), true, Some(flag)) => Err(exit::Failure::usage(format!(
-                "--{flag}: a running broker has workers of its own; leave out either --{flag} or --broker"
-            ))),
-            (Some(broker), _, None) => Ok(Place::Grid(broker.clone())),
-            (Some(_), false, Some(_)) | (None, ..) => Ok(Place::Local(self.workers)),
-        }
+        place(matches, self.broker.as_ref(), self.workers, &["workers", "kernel", "no_mirror"])
+    }
+}
+
+/// A running broker's grid or local ones: an option on the command line counts for more than a variable, and of two variables the
+/// broker's. `of_local_grid` are the options that a running broker has no use for.
+///
+/// # Errors
+/// Options of both stand on the command line.
+fn place(
+    matches: &ArgMatches,
+    broker: Option<&Endpoint>,
+    workers: Option<u32>,
+    of_local_grid: &[&str],
+) -> Result<Place, exit::Failure> {
+    let is_flag = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let flag = of_local_grid.iter().find(|id| is_flag(id)).map(|id| id.replace('_', "-"));
+    match (broker, is_flag("broker"), flag) {
+        (Some(_), true, Some(flag)) => Err(exit::Failure::usage(format!(
+            "--{flag}: a running broker has workers of its own; leave out either --{flag} or --broker"
+        ))),
+        (Some(broker), _, None) => Ok(Place::Grid(broker.clone())),
+        (Some(_), false, Some(_)) | (None, ..) => Ok(Place::Local(workers)),
     }
 }
 

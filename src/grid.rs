@@ -148,6 +148,12 @@ impl LocalGrid {
         &self.client_endpoint
     }
 
+    /// The broker's process.
+    pub(crate) fn broker_process(&self) -> u32 {
+        // It is the leader of the group.
+        self.group.unsigned_abs()
+    }
+
     fn spawn_worker(&self) -> Result<Kept> {
         spawn(&self.worker_args, self.log.as_deref(), self.group, Stdio::null())
             .context("cannot start a worker of the local grid")

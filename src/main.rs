@@ -6,6 +6,7 @@
 //! Read next: `cli.rs` for the options, `grid.rs` for the local grid, `ARCHITECTURE.md` for the house.
 
 mod attach;
+mod bench;
 mod broker;
 mod cli;
 mod doctor;
@@ -70,6 +71,10 @@ async fn run(cli: Cli, matches: &ArgMatches, stop: Stop) -> Result<(), exit::Fai
         Command::Doctor(options) => doctor::run(&options),
         Command::Up(options) => gateway::run_up(options, cli.log.as_deref(), stop).await,
         Command::Gateway(options) => gateway::run(options, stop).await,
+        Command::Bench(options) => {
+            let matches = matches.subcommand_matches("bench").unwrap_or(matches);
+            bench::run(*options, matches, cli.log.as_deref(), stop).await
+        }
     }
 }
 

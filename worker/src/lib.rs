@@ -4,11 +4,13 @@
 //! I/O and compute are kept apart: one task owns the socket and never waits for a pixel; threads own the pixels and never see
 //! the socket.
 //!
-//! Read next: `session.rs` for the life of a connection, `pool.rs` for the threads, `task.rs` for what a lease becomes.
+//! Read next: `session.rs` for the life of a connection, `pool.rs` for the threads, `task.rs` for what a lease becomes, `threads.rs` for a
+//! picture without a grid, to compare with.
 
 mod pool;
 mod session;
 mod task;
+mod threads;
 
 use std::{fmt, time::Duration};
 
@@ -18,6 +20,7 @@ use fractally_transport::Endpoint;
 
 pub use fractally_fractal::{ENGINE_ID, kernel::UnknownKernel};
 pub use session::{EndReason, run};
+pub use threads::{Threads, ThreadsError, render_on_threads};
 
 /// A kernel of this processor.
 #[derive(Clone, Copy)]

@@ -221,7 +221,8 @@ fn take(shared: &Shared) -> Option<Taken> {
     }
 }
 
-fn describe(panic: &(dyn std::any::Any + Send)) -> String {
+/// What a panic said.
+pub(crate) fn describe(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "the kernel panicked".to_owned())
 }

@@ -1,0 +1,102 @@
+//! Where a run goes: files that are opened before anything is measured and appear whole or not at all, and a table for people. And
+//! `bench report`, which reads runs instead of measuring one.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, anyhow, bail};
+use fractally_client::OutputFile;
+use fractally_measure::{Run, csv, merge, table};
+
+use crate::{
+    cli::{OutputArgs, ReportArgs},
+    exit::{Failure, say},
+    output::print_line,
+};
+
+/// Bytes of a run's file that are read: a run of all series has some hundred kilobytes.
+const RUN_BYTES_MAX: u64 = 64 << 20;
+
+/// What is to be written, each to its file.
+pub(super) struct Outputs {
+    outputs: Vec<Output>,
+    /// Whether one of them goes there.
+    takes_stdout: bool,
+}
+
+struct Output {
+    option: &'static str,
+    name: String,
+    file: OutputFile,
+    write: fn(&Run) -> String,
+}
+
+impl Outputs {
+    /// Opens all of them.
+    ///
+    /// # Errors
+    /// One cannot be written, or two go to one place.
+    pub(super) fn open(args: &OutputArgs) -> Result<Self, Failure> {
+        let wanted: [(_, &Option<PathBuf>, fn(&Run) -> String); 2] =
+            [("--json", &args.json, Run::to_json), ("--csv", &args.csv, csv)];
+        let (mut outputs, mut taken) = (Vec::new(), Vec::<&Path>::new());
+        for (option, path, write) in wanted {
+            let Some(path) = path else { continue };
+            let name = path.display().to_string();
+            if taken.contains(&&**path) {
+                return Err(Failure::usage(format!("{option}: {name} is where another one goes; give each its own")));
+            }
+            let file = if is_stdout(path) { Ok(OutputFile::stdout()) } else { OutputFile::create(path) };
+            let file = file.with_context(|| format!("{option}: cannot write {name}"))?;
+            outputs.push(Output { option, name, file, write });
+            taken.push(path);
+        }
+        Ok(Self { outputs, takes_stdout: taken.into_iter().any(is_stdout) })
+    }
+
+    /// Writes them, and the table where nobody said to be `quiet`: to stderr if stdout is somebody else's.
+    pub(super) fn write(self, run: &Run, quiet: bool) -> Result<(), Failure> {
+        let told = table(run);
+        for Output { option, name, mut file, write } in self.outputs {
+            let mut text = write(run);
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
+            let written = file.write_all(text.as_bytes()).and_then(|()| file.commit());
+            written.with_context(|| format!("{option}: cannot write {name}"))?;
+        }
+        match (quiet, self.takes_stdout) {
+            (true, _) => Ok(()),
+            (false, true) => {
+                say(told.trim_end());
+                Ok(())
+            }
+            (false, false) => print_line(told.trim_end()),
+        }
+    }
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// `fractally bench report`.
+pub(super) fn report(args: &ReportArgs) -> Result<(), Failure> {
+    let outputs = Outputs::open(&args.outputs)?;
+    let runs = args.runs.iter().map(|path| read(path).with_context(|| path.display().to_string()));
+    let runs = runs.collect::<Result<Vec<_>, _>>()?;
+    let merged = merge(&runs).map_err(|error| anyhow!("these runs are not one: {error}"))?;
+    outputs.write(&merged, args.quiet)
+}
+
+fn read(path: &Path) -> anyhow::Result<Run> {
+    let mut json = Vec::new();
+    File::open(path)?.take(RUN_BYTES_MAX + 1).read_to_end(&mut json)?;
+    if json.len() as u64 > RUN_BYTES_MAX {
+        bail!("it has more than {} MiB; no run has so many figures", RUN_BYTES_MAX >> 20);
+    }
+    Ok(Run::read(&json)?)
+}
