@@ -16,12 +16,15 @@ import tempfile
 import time
 import unittest
 
+from grid import Command, Connection, Rejected
+from vectors import VECTORS, frames_of
+
 PROGRAM = os.environ["FRACTALLY_BIN"]
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples" / "python"
 DEADLINE_S = 180
 
 # Some 10^9 iterations, so seconds of numpy's time, in many bands; the second is its own half-turn, which is leased in pairs.
-LONG = {"c": (-0.123, 0.745), "center": (0.05, 0.0), "width": 3.2, "size": "900x700", "iter": 4000}
+LONG = {"c": (-0.123, 0.745), "center": (0.05, 0.0), "width": 3.2, "size": "900x700", "iter": 8000}
 LONG_MIRRORED = dict(LONG, center=(0.0, 0.0))
 
 
@@ -85,12 +88,11 @@ class Grid(unittest.TestCase):
         return self.start(sys.executable, EXAMPLES / "client.py", "--broker", self.clients, "-o", output, *options)
 
     def wait(self, what, condition):
-        """Asks until the answer is neither None nor False, and returns it."""
+        """Asks until the answer is yes."""
         end = time.monotonic() + DEADLINE_S
         while time.monotonic() < end:
-            answer = condition()
-            if answer is not None and answer is not False:
-                return answer
+            if condition():
+                return
             time.sleep(0.05)
         raise AssertionError(f"{what}: not within {DEADLINE_S} s; the broker said\n{self.said(self.broker)[-4000:]}")
 
@@ -186,6 +188,35 @@ class Grid(unittest.TestCase):
         self.wait("the job is over", lambda: self.ask()["broker"]["jobs_lost"] == 1)
         self.assertEqual(list(self.lab.glob("x.npy*")), [])
 
+    # The vectors
+
+    def welcomed(self):
+        """A connection of a client that the broker has let in."""
+        grid = Connection(self.clients, {"agent": "vectors", "epoch": 1})
+        self.addCleanup(grid.__exit__)
+        self.wait("WELCOME", lambda: grid.turn(0.1) and grid.welcome)
+        return grid
+
+    def test_malformed_messages_cost_the_connection(self):
+        for vector in VECTORS["malformed"]:
+            with self.subTest(vector["why"]):
+                frames, grid = frames_of(vector["frames"]), self.welcomed()
+                if not frames:
+                    continue  # which no socket can send
+                grid.socket.send_multipart(frames)
+                with self.assertRaises(Rejected):
+                    self.wait("ERROR", lambda: grid.turn(0.1) and False)
+
+    def test_requests_that_cannot_be_are_refused_and_the_field_is_named(self):
+        grid, answers = self.welcomed(), []
+        for number, vector in enumerate(VECTORS["refused"]):
+            grid.send(Command.SUBMIT, {"key": number.to_bytes(16, "big"), "window_bytes": 1 << 24, "request": vector["request"]})
+        self.wait("answers", lambda: answers.extend(grid.turn(0.1)) or len(answers) == len(VECTORS["refused"]))
+        for vector, (command, header, _) in zip(VECTORS["refused"], answers):
+            with self.subTest(vector["why"]):
+                self.assertEqual(command, Command.REFUSED)
+                self.assertEqual((header["refusal"]["code"], header["refusal"]["field"]), (vector["code"], vector["field"]))
+
     # The worker
 
     def test_a_python_worker_alone_gives_the_same_bits(self):
@@ -208,7 +239,7 @@ class Grid(unittest.TestCase):
     def test_a_worker_that_computes_one_band_for_long_is_not_taken_for_dead(self):
         """One band of 10^9 iterations and more that no pixel escapes from: it takes longer than a broker waits for a silent peer."""
         self.python_worker()
-        scene = {"c": (-0.1, 0.1), "center": (0.0, 0.01), "width": 0.5, "size": "64x64", "iter": 1_000_000}
+        scene = {"c": (-0.1, 0.1), "center": (0.0, 0.01), "width": 0.5, "size": "64x64", "iter": 600_000}
         output = self.lab / "one.npy"
         began = time.monotonic()
         client = self.client(output, "--npy", *python(scene))
@@ -257,7 +288,6 @@ class Grid(unittest.TestCase):
         self.wait("another has begun", lambda: (self.worker("another") or {"bands_done": 0})["bands_done"])
         self.native_worker()
         self.ends(client)
-        print(self.story(client), self.said(self.broker), self.said(client))
         self.assertEqual(self.delivered(client), {"python", "another", "native"})
         self.check(output, LONG_MIRRORED)
 
