@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context, anyhow, bail};
@@ -31,8 +31,11 @@ struct Output {
     option: &'static str,
     name: String,
     file: OutputFile,
-    write: fn(&Run) -> String,
+    write: Form,
 }
+
+/// A way to tell a run.
+type Form = fn(&Run) -> String;
 
 impl Outputs {
     /// Opens all of them.
@@ -40,7 +43,7 @@ impl Outputs {
     /// # Errors
     /// One cannot be written, or two go to one place.
     pub(super) fn open(args: &OutputArgs) -> Result<Self, Failure> {
-        let wanted: [(_, &Option<PathBuf>, fn(&Run) -> String); 3] =
+        let wanted: [(_, _, Form); 3] =
             [("--json", &args.json, Run::to_json), ("--csv", &args.csv, csv), ("--html", &args.html, html)];
         let (mut outputs, mut taken) = (Vec::new(), Vec::<&Path>::new());
         for (option, path, write) in wanted {

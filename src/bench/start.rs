@@ -77,7 +77,7 @@ async fn first_pixel(here: &Here<'_>, stop: &Stop) -> Result<Duration, Failure> 
 /// a pipe. Returns how long that took, once it has ended.
 async fn render(here: &Here<'_>, request: &Request, file: Option<&Path>, stop: &Stop) -> Result<Duration, Failure> {
     let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
-    command.arg("render").args(args(here, request)).arg("--output").arg(file.unwrap_or(Path::new("-")));
+    command.arg("render").args(args(here, request)).arg("--output").arg(file.unwrap_or_else(|| Path::new("-")));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FRACTALLY_")) {
         command.env_remove(name);
     }
