@@ -268,7 +268,8 @@ fn a_local_broker_that_dies_is_told() {
     let bench = lab.start(lab.command(["bench", "strong", "--workers", "1", "--runs", "500"].iter().chain(&SMALL)));
     let word_of = |id: i32| fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
     let is_broker = |id: &i32| word_of(*id).split(|&byte| byte == 0).any(|word| word == b"broker");
-    let broker = eventually("its broker runs", || lab.living().into_iter().find(is_broker));
+    eventually("itself, a broker that listens and a worker run", || (lab.living().len() == 3).then_some(()));
+    let broker = lab.living().into_iter().find(is_broker).expect("the broker runs");
     lab.kill(broker);
     let run = bench.wait();
     assert_eq!(run.code(), 1, "{run:?}");
