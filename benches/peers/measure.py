@@ -59,7 +59,6 @@ def arguments():
     parser.add_argument(
         "--only", metavar="NAME", action="append", choices=[OURS, *PEERS], help="leave out all others; may be repeated"
     )
-    parser.add_argument("--program", metavar="FILE", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--smoke", action="store_true", help="one round of a small picture and few tasks: does all of it work?")
     args = parser.parse_args()
     defaults = {"rounds": 5, "runs": 5, "tasks": 10_000, "tasks_seconds": 10}
@@ -102,7 +101,7 @@ class Measurement:
         self.records, self.failures = [], []
 
     def run(self):
-        self.ours = ours.Ours(self.args.program.resolve(), self.lab, self.seconds)
+        self.ours = ours.Ours(program(), self.lab, self.seconds)
         say("the counts that all are compared with")
         self.ours.expected(self.plan["options"], self.plan["expected"])
         self.narrow_expected()
@@ -182,7 +181,7 @@ class Measurement:
     def facts(self):
         return {
             "format": FORMAT,
-            "command": " ".join(["benches/peers/run", *shown(sys.argv[1:])]),
+            "command": " ".join(["benches/peers/run", *sys.argv[1:]]),
             "program": self.ours.version,
             "commit": commit(),
             "commands": sorted(set(self.ours.commands)),
@@ -215,9 +214,16 @@ def contenders(only):
     return [name for name in wanted if name not in missing], missing
 
 
-def shown(words):
-    """The command line as one would type it: without the program, which `run` has added."""
-    return [word for word, before in zip(words, ["", *words]) if "--program" not in (word, before)]
+def program():
+    """Fractally, built now unless FRACTALLY_BIN names a program."""
+    if named := os.environ.get("FRACTALLY_BIN"):
+        return Path(named).resolve()
+    say("building the program")
+    root = HERE.parents[1]
+    command = ["cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", str(root / "Cargo.toml")]
+    if children.spawn(command).wait():
+        raise SystemExit("the program cannot be built; FRACTALLY_BIN names one that is built already")
+    return Path(os.environ.get("CARGO_TARGET_DIR", root / "target")).resolve() / "release" / "fractally"
 
 
 def machine():

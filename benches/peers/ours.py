@@ -34,7 +34,10 @@ def environment():
 
 def answer(command, seconds):
     """What a command prints to stdout."""
-    child = spawn(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        child = spawn(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    except OSError as error:
+        raise Failed(f"{command[0]}: {error.strerror}") from None
     try:
         out, told = child.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -47,8 +50,8 @@ def answer(command, seconds):
 
 
 def records_of(run, who, form, bands, workers):
-    """The records of a run of `fractally bench` as the peers' are; `form` is what was rendered, `bands` how it was cut (None: as the
-    broker does by itself). What the table has no place for is left out."""
+    """The records of a run of `fractally bench` as the peers' are; `form` is what was rendered, `bands` how it was cut (None: as
+    the broker does by itself). What the table has no place for is left out."""
     found = []
     for record in run["records"]:
         what, samples = record["what"], record["samples"]

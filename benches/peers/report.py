@@ -149,7 +149,7 @@ def in_detail(run):
 
 def how(run):
     """Every way that was measured; of several, the first counts."""
-    lines = ["Ways that were measured, the one that counts first:", ""]
+    lines = []
     for who in PEERS:
         things = [("picture", {"bands": count}, f"{count} bands") for count in run["plan"]["bands"]]
         things += [("tasks", {}, "no-op tasks"), ("round trip", {}, "round trip")]
@@ -157,7 +157,7 @@ def how(run):
             found = sorted(ways(run, who, series, **more).items(), key=lambda each: each[1].median)
             if found:
                 lines.append(f"- {who}, {title}: " + "; ".join(f"{way} {each.told()}" for way, each in found))
-    return "\n".join(lines)
+    return "\n".join(["Ways that were measured, the one that counts first:", "", *lines]) if lines else ""
 
 
 def human(seconds):
