@@ -44,6 +44,8 @@ def answer(command, seconds):
         raise Failed(f"{' '.join(command)}: not done within {seconds} s") from None
     finally:
         stop(child)
+        child.stdout.close()
+        child.stderr.close()
     if child.returncode:
         raise Failed(f"{' '.join(command)}: exit code {child.returncode}: {told.strip()[-2000:]}")
     return out
@@ -83,35 +85,33 @@ class Ours:
 
     def measure(self, plan):
         """All records of a round."""
-        return self._pictures(plan) + self._bare(plan) + self._start(plan)
+        return self._pictures(plan) + self._tasks(plan) + self._round_trips(plan) + self._start(plan)
 
     def _pictures(self, plan):
-        records, workers = [], plan["workers"]
-        runs = ["--runs", str(plan["runs"])]
-        for form, name in FORMATS.items():
-            picture = ["strong", *plan["options"], "--format", name, *runs]
-            local = self._bench([*picture, "--workers", str(workers), "--kernel", KERNEL, "--no-mirror"])
-            records += records_of(local, UNIX, form, None, workers)
+        return [record for form in FORMATS for record in self._pictures_as(form, plan)]
+
+    def _pictures_as(self, form, plan):
+        """The local grid and the threads of one process, in turn; just after them, grids over TCP."""
+        workers = plan["workers"]
+        picture = ["strong", *plan["options"], "--format", FORMATS[form], "--runs", str(plan["runs"])]
+        local = self._bench([*picture, "--workers", str(workers), "--kernel", KERNEL, "--no-mirror"])
+        records = records_of(local, UNIX, form, None, workers)
         for bands in [*plan["bands"], None]:
             cut = [] if bands is None else ["--bands", str(bands)]
             with Grid(self, workers, ["--no-mirror", *cut], ["--kernel", KERNEL, "--no-mirror"]) as grid:
-                for form, name in FORMATS.items():
-                    picture = ["strong", *plan["options"], "--format", name, *runs]
-                    records += records_of(self._bench([*picture, "--broker", grid.clients]), TCP, form, bands, workers)
-                if bands is None:
-                    latency = [
-                        "latency",
-                        "--broker",
-                        grid.clients,
-                        "--runs",
-                        "1",
-                        "--scale",
-                        scale(plan["round_trips"], LATENCY_JOBS),
-                    ]
-                    records += records_of(self._bench(latency), TCP, None, None, workers)
+                run = self._bench([*picture, "--broker", grid.clients])
+            records += records_of(run, TCP, form, bands, workers)
         return records
 
-    def _bare(self, plan):
+    def _round_trips(self, plan):
+        """Jobs of one pixel."""
+        with Grid(self, plan["workers"], [], ["--kernel", KERNEL]) as grid:
+            count = scale(plan["round_trips"], LATENCY_JOBS)
+            run = self._bench(["latency", "--broker", grid.clients, "--runs", "1", "--scale", count])
+        return records_of(run, TCP, None, None, plan["workers"])
+
+    def _tasks(self, plan):
+        """Bands without work."""
         with Grid(self, plan["workers"], ["--no-op"], ["--no-op"]) as grid:
             count = scale(plan["tasks"], OVERHEAD_BANDS)
             run = self._bench(["overhead", "--broker", grid.clients, "--runs", "1", "--scale", count])
