@@ -59,7 +59,7 @@ def counts_of_rows(first, end, re, im, columns, rows, width, limit):
     return out
 
 
-@njit(nogil=True, fastmath=False, cache=True, parallel=True)
+@njit(nogil=True, fastmath=False, parallel=True)
 def counts_on_threads(re, im, columns, rows, width, limit):
     """All escape times, on numba's threads. Rows are dealt out in turn, so that all threads have as much of the costly middle."""
     out = np.empty((rows, columns), np.uint16)
