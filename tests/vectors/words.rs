@@ -145,8 +145,8 @@ pub(crate) fn malformed() -> Value {
         let Value::Map(fields) = Value::read(&frames[2]) else { panic!("a header is a map") };
         assert!(fields.iter().any(|(name, _)| name == field));
         // The name is changed, so that the field is one that nobody knows.
-        let (as_written, other) = ([&[0xa0 | field.len() as u8], field.as_bytes()].concat(), "x".repeat(field.len()));
-        frames[2] = replaced(&frames[2], &as_written, &[&[0xa0 | field.len() as u8], other.as_bytes()].concat());
+        let written = |name: &str| [&[0xa0 | u8::try_from(name.len()).unwrap()], name.as_bytes()].concat();
+        frames[2] = replaced(&frames[2], &written(field), &written(&"x".repeat(field.len())));
         frames
     };
     let changed = |name: &str, from: &[u8], to: &[u8]| {
@@ -213,6 +213,9 @@ pub(crate) fn malformed() -> Value {
     }))
 }
 
+/// What makes a sound request one that cannot be.
+type Change = Box<dyn Fn(&mut Request)>;
+
 /// Requests that are answered with REFUSED by a broker with the default limits, and the field that it names.
 pub(crate) fn refused() -> Value {
     let size = |w: u32, h: u32| {
@@ -221,7 +224,7 @@ pub(crate) fn refused() -> Value {
             request.window = Window::whole(request.size);
         }
     };
-    let cases: [(&str, Box<dyn Fn(&mut Request)>); 17] = [
+    let cases: [(&str, Change); 17] = [
         ("no columns", Box::new(size(0, 10))),
         ("a side over 2,147,483,647", Box::new(size(10, 2_147_483_648))),
         ("a picture over 1,000,000 columns", Box::new(size(1_000_001, 1))),
