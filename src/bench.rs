@@ -147,13 +147,17 @@ impl Bench<'_> {
     /// # Errors
     /// There are none.
     fn fitting(&self, asked: &[Series]) -> Result<Vec<Series>, Failure> {
-        let (mut fitting, mut reasons) = (Vec::new(), Vec::new());
+        let (mut fitting, mut left_out) = (Vec::new(), Vec::<(&str, Vec<&str>)>::new());
         for &series in asked {
             match self.misfit(series) {
                 None => fitting.push(series),
-                Some(reason) => reasons.push(format!("{}: {reason}", series.name())),
+                Some(reason) => match left_out.iter_mut().find(|(other, _)| *other == reason) {
+                    Some((_, names)) => names.push(series.name()),
+                    None => left_out.push((reason, vec![series.name()])),
+                },
             }
         }
+        let reasons: Vec<_> = left_out.iter().map(|(reason, names)| format!("{}: {reason}", names.join(", "))).collect();
         if fitting.is_empty() {
             return Err(Failure::usage(format!("nothing to measure; {}", reasons.join("; "))));
         }

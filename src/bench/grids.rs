@@ -7,7 +7,7 @@ use std::{
 
 use fractally_client::{Broker, RenderError, RenderOptions, Sessions, Sink, WINDOW_BYTES, render, status};
 use fractally_measure::{Member, Record, Series, Spread, Unit};
-use fractally_proto::{Done, Priority, Request, Status};
+use fractally_proto::{Done, Priority, Request, Status, WorkerStatus};
 use fractally_transport::Endpoint;
 use futures::future::{join_all, select_all};
 
@@ -84,7 +84,8 @@ async fn on_started<T>(
 ) -> Result<T, Failure> {
     let brokers: Vec<_> = grids.iter().map(|grid| (grid.client_endpoint().clone(), grid.broker_process())).collect();
     let measure = async {
-        let seen = brokers.into_iter().zip(setups).map(|((endpoint, process), setup)| Grid::local(endpoint, process, setup.workers));
+        let seen =
+            brokers.into_iter().zip(setups).map(|((endpoint, process), setup)| Grid::local(endpoint, process, setup.workers));
         let seen = tokio::select! {
             seen = join_all(seen) => seen.into_iter().collect::<Result<Vec<_>, _>>()?,
             () = stop.clone().asked() => return Err(Failure::interrupted()),
@@ -110,6 +111,12 @@ async fn beyond_help(grids: &mut [LocalGrid]) -> anyhow::Error {
 }
 
 impl Grid {
+    /// A local grid of whose workers nothing is known yet.
+    pub(super) fn unseen(endpoint: Endpoint) -> Self {
+        let broker = broker(endpoint, None, CONNECT_TIMEOUT);
+        Self { broker, members: Vec::new(), connections: Vec::new(), broker_process: None }
+    }
+
     /// A local grid, once all of its workers have come.
     async fn local(endpoint: Endpoint, broker_process: u32, workers: u32) -> Result<Self, Failure> {
         let broker = broker(endpoint, None, CONNECT_TIMEOUT);
@@ -122,7 +129,8 @@ impl Grid {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let late = || Failure::from(anyhow::anyhow!("the {workers} workers of a local grid have not come within {COME_WITHIN:?}"));
+        let late =
+            || Failure::from(anyhow::anyhow!("the {workers} workers of a local grid have not come within {COME_WITHIN:?}"));
         tokio::time::timeout(COME_WITHIN, come).await.unwrap_or_else(|_| Err(late()))
     }
 
@@ -137,7 +145,9 @@ impl Grid {
         })?;
         let Some(engine) = status.workers.first().map(|worker| &worker.engine) else {
             let endpoint = &broker.endpoint;
-            return Err(Failure::from(anyhow::anyhow!("the broker at {endpoint} has no workers; start some with `fractally worker`")));
+            return Err(Failure::from(anyhow::anyhow!(
+                "the broker at {endpoint} has no workers; start some with `fractally worker`"
+            )));
         };
         if let Some(other) = status.workers.iter().map(|worker| &worker.engine).find(|other| *other != engine) {
             return Err(Failure::from(anyhow::anyhow!(
@@ -152,7 +162,7 @@ impl Grid {
     }
 
     fn of(broker: Broker, status: &Status, broker_process: Option<u32>) -> Self {
-        let member = |worker: &fractally_proto::WorkerStatus| Member {
+        let member = |worker: &WorkerStatus| Member {
             name: worker.name.clone(),
             kernel: worker.kernel.clone(),
             threads: worker.threads,

@@ -12,7 +12,10 @@ use super::{
     grids::{Grid, on_local_grids},
     picture::{endless, one_pixel},
 };
-use crate::{exit::Failure, life::Stop};
+use crate::{
+    exit::{Code, Failure},
+    life::Stop,
+};
 
 /// Jobs on an idle grid, and beside a batch job, for each run.
 const IDLE: u32 = 200;
@@ -82,7 +85,7 @@ async fn batch(grid: &Grid, ended: oneshot::Receiver<()>, stop: Stop) -> Result<
         // A grid that is large enough comes to the end of it.
         match grid.job(&endless(), Priority::Batch, enough.as_mut()).await {
             Ok(_) => {}
-            Err(failure) if failure.code == crate::exit::Code::Interrupted => return Ok(()),
+            Err(failure) if failure.code == Code::Interrupted => return Ok(()),
             Err(failure) => return Err(failure),
         }
     }

@@ -96,9 +96,8 @@ fn kibibytes(text: &str) -> Option<u64> {
 /// Nothing where it tells neither.
 pub(super) fn processor_time(process: u32) -> Option<Duration> {
     let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?.flatten();
-    let fine: Option<Vec<u64>> = threads
-        .map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok()?.split(' ').next()?.parse().ok())
-        .collect();
+    let fine: Option<Vec<u64>> =
+        threads.map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok()?.split(' ').next()?.parse().ok()).collect();
     match fine {
         Some(nanoseconds) => Some(Duration::from_nanos(nanoseconds.iter().sum())),
         None => ticks(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?),

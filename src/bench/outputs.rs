@@ -4,12 +4,12 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context, anyhow, bail};
 use fractally_client::OutputFile;
-use fractally_measure::{Run, csv, merge, table};
+use fractally_measure::{Run, csv, html, merge, table};
 
 use crate::{
     cli::{OutputArgs, ReportArgs},
@@ -31,8 +31,11 @@ struct Output {
     option: &'static str,
     name: String,
     file: OutputFile,
-    write: fn(&Run) -> String,
+    write: Form,
 }
+
+/// A way to tell a run.
+type Form = fn(&Run) -> String;
 
 impl Outputs {
     /// Opens all of them.
@@ -40,8 +43,8 @@ impl Outputs {
     /// # Errors
     /// One cannot be written, or two go to one place.
     pub(super) fn open(args: &OutputArgs) -> Result<Self, Failure> {
-        let wanted: [(_, &Option<PathBuf>, fn(&Run) -> String); 2] =
-            [("--json", &args.json, Run::to_json), ("--csv", &args.csv, csv)];
+        let wanted: [(_, _, Form); 3] =
+            [("--json", &args.json, Run::to_json), ("--csv", &args.csv, csv), ("--html", &args.html, html)];
         let (mut outputs, mut taken) = (Vec::new(), Vec::<&Path>::new());
         for (option, path, write) in wanted {
             let Some(path) = path else { continue };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use fractally_proto::{Colour, Encoding, Request, Size, Window};
+use fractally_proto::{Colour, Encoding, Layout, Request, Size, Window};
 
 /// What a picture is called in records: pictures of one name are points of one curve, so whatever is not as by default is told.
 pub(super) fn title(request: &Request) -> String {
@@ -77,6 +77,14 @@ pub(super) fn grown(request: &Request, n: u32) -> Request {
     Request { size: grown, window: Window { x, y, w: (w - 1).max(1), h }, ..*request }
 }
 
+/// Whether a grid spares the rows of it that are mirror images of others: half of the picture then waits for the other half, for which a
+/// broker has so much room at its default bounds and with fewer than 22 threads.
+pub(super) fn is_mirrored(request: &Request) -> bool {
+    const ROOM: u64 = 36 << 20;
+    let layout = Layout::of(request);
+    request.is_its_own_half_turn() && u64::from(layout.strips() / 2) * layout.strip_len_max() <= ROOM
+}
+
 /// A picture whose every row is a strip of its own, which is not its own half-turn: each lease asks for one band, and what workers that
 /// compute nothing say of it makes bands of one strip.
 pub(super) fn rows_as_strips(rows: u32) -> Request {
@@ -120,7 +128,7 @@ fn hex(colour: &Colour) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fractally_proto::{ColourMap, Layout, Limits, notation};
+    use fractally_proto::{ColourMap, Limits, notation};
 
     use super::*;
 
@@ -192,6 +200,14 @@ mod tests {
         let size = Size { w: 1, h: 1 };
         let smallest = grown(&Request { size, window: Window::whole(size), ..Request::default() }, 1);
         assert_eq!(smallest.window, Window::whole(size));
+    }
+
+    #[test]
+    fn pictures_are_mirrored_up_to_a_size() {
+        let scene = Request::default();
+        assert!(is_mirrored(&scene) && !is_mirrored(&Request { center: [0.1, 0.0], ..scene }));
+        let size = Size { w: 8000, h: 4000 };
+        assert!(!is_mirrored(&Request { size, window: Window::whole(size), ..scene }), "half of it has 48 MB");
     }
 
     #[test]

@@ -5,15 +5,16 @@ use std::thread;
 
 use anyhow::Context;
 use fractally_client::Assembler;
-use fractally_measure::{Record, Series, Spread, Unit};
+use fractally_measure::{ON_THREADS, Record, Series, Spread, Unit};
 use fractally_proto::{Priority, Request, StripMeta};
 use fractally_worker::{Threads, render_on_threads};
 use tokio::sync::oneshot;
 
 use super::{
-    Bench, Here, Site,
+    Bench, Here, Setup, Site,
     grids::{Counted, GRIDS_MAX, Grid, on_local_grids},
     machine::read_clock,
+    picture::is_mirrored,
 };
 use crate::exit::Failure;
 
@@ -45,7 +46,7 @@ impl<F: Fn(u32) -> Request> Scaling<F> {
             Site::Running(grid) => self.take(bench, std::slice::from_ref(grid), None, &mut records, &mut without_grid).await?,
             Site::Here(here) => {
                 for sizes in together(&sizes(here.workers)) {
-                    let setups = sizes.iter().map(|&workers| super::Setup { bands: here.bands, ..here.setup(workers) });
+                    let setups = sizes.iter().map(|&workers| Setup { bands: here.bands, ..here.setup(workers) });
                     let body = async |grids: &[Grid]| self.take(bench, grids, Some(here), &mut records, &mut without_grid).await;
                     on_local_grids(setups.collect(), &bench.stop, body).await?;
                 }
@@ -78,7 +79,8 @@ impl<F: Fn(u32) -> Request> Scaling<F> {
                     point.seconds.push(sample.took.as_secs_f64());
                 }
                 if let Some(here) = here.filter(|_| self.without_grid) {
-                    let threads = Threads { count: grid.threads(), kernel: here.kernel, mirror: here.mirror };
+                    let threads =
+                        Threads { count: grid.threads(), kernel: here.kernel, mirror: here.mirror && is_mirrored(&request) };
                     let alone = on_threads(request, threads, bench).await?;
                     if (alone.bytes, alone.iterations) != (sample.bytes, sample.done.iterations) {
                         let message = "a grid and threads of one process have drawn different pictures; do not trust the figures";
@@ -95,7 +97,7 @@ impl<F: Fn(u32) -> Request> Scaling<F> {
             let bands = here.and_then(|here| here.bands).map(u32::from);
             let record = Record { bands, work: Some(work), ..grid.record(self.series, &self.what, Unit::Seconds, seconds) };
             if !alone.is_empty() {
-                let what = format!("{}, on threads of one process", self.what);
+                let what = format!("{}{ON_THREADS}", self.what);
                 let spread = Spread::of(&alone);
                 without_grid.push(Record { what, workers: 1, bands: None, samples: alone, spread, ..record.clone() });
             }

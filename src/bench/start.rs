@@ -13,17 +13,21 @@ use tokio::{
 
 use super::{
     Bench, Here, Site,
-    grids::on_local_grids,
+    grids::Grid,
     machine::read_clock,
     picture::{one_pixel, options, title},
 };
-use crate::{exit::Failure, life::Stop};
+use crate::{exit::Failure, grid::LocalGrid, life::Stop};
 
 pub(super) async fn measure(bench: &Bench<'_>) -> Result<Vec<Record>, Failure> {
     // A running grid has started already, so that it was left out.
     let Site::Here(here) = &bench.site else { return Ok(Vec::new()) };
     let picture = title(&bench.request);
-    bench.tell.begin(Series::Start, 3 * bench.rounds(), &format!("`fractally render` of {picture}, and a local grid, from nothing"));
+    bench.tell.begin(
+        Series::Start,
+        3 * bench.rounds(),
+        &format!("`fractally render` of {picture}, and a local grid, from nothing"),
+    );
     let folder = tempfile::Builder::new().prefix("fractally-bench-").tempdir().context("cannot make a folder; set TMPDIR")?;
     let file = folder.path().join("picture");
     let mut taken: [Vec<f64>; 3] = Default::default();
@@ -52,21 +56,28 @@ pub(super) async fn measure(bench: &Bench<'_>) -> Result<Vec<Record>, Failure> {
     Ok(titles.into_iter().zip(taken).map(record).collect())
 }
 
-/// From nothing to a grid that has rendered.
+/// From nothing to a grid that has rendered, whichever of its workers came first.
 async fn first_pixel(here: &Here<'_>, stop: &Stop) -> Result<Duration, Failure> {
     let started = read_clock();
-    let pixel = async |grids: &[super::Grid]| {
-        grids[0].job(&one_pixel(), Priority::Interactive, stop.clone().asked()).await?;
-        Ok(started.elapsed())
+    let mut grid = tokio::select! {
+        grid = LocalGrid::start(here.setup(here.workers)) => grid?,
+        () = stop.clone().asked() => return Err(Failure::interrupted()),
     };
-    on_local_grids(vec![here.setup(here.workers)], stop, pixel).await
+    let (client, pixel) = (Grid::unseen(grid.client_endpoint().clone()), one_pixel());
+    let rendered = tokio::select! {
+        rendered = client.job(&pixel, Priority::Interactive, stop.clone().asked()) => rendered,
+        broken = grid.supervise() => Err(broken.into()),
+    };
+    let took = started.elapsed();
+    grid.stop().await;
+    rendered.map(|_| took)
 }
 
 /// Runs `fractally render`, as a user would: until its file is there, or without one, until it writes the first of the picture's bytes to
 /// a pipe. Returns how long that took, once it has ended.
 async fn render(here: &Here<'_>, request: &Request, file: Option<&Path>, stop: &Stop) -> Result<Duration, Failure> {
     let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
-    command.arg("render").args(args(here, request)).arg("--output").arg(file.unwrap_or(Path::new("-")));
+    command.arg("render").args(args(here, request)).arg("--output").arg(file.unwrap_or_else(|| Path::new("-")));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FRACTALLY_")) {
         command.env_remove(name);
     }

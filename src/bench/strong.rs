@@ -2,7 +2,11 @@
 
 use fractally_measure::{Record, Series};
 
-use super::{Bench, Site, picture::title, scaling::Scaling};
+use super::{
+    Bench, Site,
+    picture::{is_mirrored, title},
+    scaling::Scaling,
+};
 use crate::exit::Failure;
 
 pub(super) async fn measure(bench: &Bench<'_>) -> Result<Vec<Record>, Failure> {
@@ -10,7 +14,7 @@ pub(super) async fn measure(bench: &Bench<'_>) -> Result<Vec<Record>, Failure> {
     let mut what = title(&request);
     if let Site::Here(here) = &bench.site {
         // With equal bands, mirror images are leased one by one.
-        if here.mirror && here.bands.is_none() && request.is_its_own_half_turn() {
+        if here.mirror && here.bands.is_none() && is_mirrored(&request) {
             what += ", half of it mirrored";
         }
         if let Some(bands) = here.bands {

@@ -1,7 +1,7 @@
 //! `weak`: a picture that grows with the workers, so that each has as much to do as one alone.
 
 use fractally_measure::{Record, Series};
-use fractally_proto::Limits;
+use fractally_proto::{Limits, Size};
 
 use super::{
     Bench, Site,
@@ -21,9 +21,11 @@ pub(super) fn check(bench: &Bench<'_>) -> Result<(), Failure> {
     };
     let largest = grown(&bench.request, threads);
     largest.validate(&Limits::default()).map_err(|refusal| {
-        let mut failure = Failure::from(refusal);
-        failure.message += &format!(" (that is the picture of `weak` for {threads} threads; let it begin with a smaller one)");
-        failure
+        let Size { w, h } = largest.size;
+        Failure::usage(format!(
+            "weak: its picture for {threads} threads has {w}x{h} pixels: {}; let it begin with a smaller --size",
+            refusal.message
+        ))
     })
 }
 

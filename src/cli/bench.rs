@@ -36,7 +36,7 @@ Examples:
 
 A running grid, and one whose workers compute nothing, which `overhead` wants:
   fractally bench strong weak --broker tcp://127.0.0.1:5555 --json two.json
-  fractally broker --no-op & fractally worker --no-op & fractally worker --no-op &
+  fractally broker --no-op & fractally worker --no-op & fractally worker --no-op & sleep 1
   fractally bench overhead --broker tcp://127.0.0.1:5555";
 
 /// Options of `bench`.
@@ -44,7 +44,9 @@ A running grid, and one whose workers compute nothing, which `overhead` wants:
 #[command(
     after_help = BENCH_HELP,
     after_long_help = format!("{BENCH_HELP}\n\n{}", exit::HELP),
-    args_conflicts_with_subcommands = true
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    override_usage = "fractally bench [OPTIONS] [SERIES]...\n       fractally bench report [OPTIONS] <RUN.json>..."
 )]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
@@ -76,7 +78,8 @@ pub(crate) struct BenchArgs {
     /// Let local grids compute rows that are mirror images of others too, which gives the same bits later.
     #[arg(long, env = "FRACTALLY_NO_MIRROR")]
     pub(crate) no_mirror: bool,
-    /// Let local grids cut the pictures of `strong` and `weak` into N bands of as many rows each, whatever they cost.
+    /// Let local grids cut the pictures of `strong` and `weak` into N bands of as many rows each, whatever they cost, as
+    /// `fractally broker --bands` does.
     #[arg(long, value_name = "N")]
     pub(crate) bands: Option<NonZero<u32>>,
     /// The endpoint for clients of a running broker, whose grid is measured as it is, as tcp://HOST:5555.
@@ -104,7 +107,7 @@ pub(crate) enum BenchAction {
 
 /// Options of `bench report`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  fractally bench report one.json two.json four.json --csv all.csv")]
+#[command(after_help = "Example:\n  fractally bench report one.json two.json four.json --html all.html")]
 pub(crate) struct ReportArgs {
     /// What `fractally bench --json FILE` wrote.
     #[arg(value_name = "RUN.json", required = true)]
@@ -125,6 +128,9 @@ pub(crate) struct OutputArgs {
     /// Write a line for each sample as CSV; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,
+    /// Write a page with tables and curves, complete in itself; `-` is standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 /// [`Series`] as an argument.

@@ -36,8 +36,8 @@ pub struct Threads {
     pub count: u32,
     /// What computes.
     pub kernel: Kernel,
-    /// Whether rows are spared that are mirror images of others. The strips of the lower half then wait for their turn, in memory: half
-    /// of the picture.
+    /// Whether rows are spared that are mirror images of others. The strips of the lower half then wait for their turn in memory: half
+    /// of the encoded picture. Without mirrors only those wait that were made while the one before them took long.
     pub mirror: bool,
 }
 
