@@ -12,8 +12,9 @@ import namespaces
 from errors import Usage
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", ".."))
-# Tens of seconds of two cores; a strip takes a few tens of milliseconds, so that 64 workers on two cores take turns often enough.
-PICTURE = "-c -0.75 --size 10000x10000 --width 3 --iter 12000"
+# A minute of a core, in 1,600 strips: short ones, so that 64 workers on two cores take turns often enough. It is not its own half-turn:
+# of such a picture the second half comes at once when the first is there, and nobody could go during it.
+PICTURE = "-c -0.75 --center 0.05i --size 16000x8000 --width 3 --iter 6000"
 DESCRIPTION = """Benchmarks over several hosts, by ssh or in network namespaces of this machine: starts a broker and workers, runs
 `fractally bench` on 1, 2, 4 ... all hosts, takes hosts away while it renders, gathers records and logs, and stops all it started."""
 EPILOG = """examples:
