@@ -73,7 +73,7 @@ def times(text):
 def reference(here, picture, time_limit_s, say):
     """The picture, rendered by this machine alone."""
     say(f"the same picture by this machine alone: {' '.join(picture)}")
-    render = here.start("reference", [here.program, "render", *picture, "--json", "-q", "-o", "reference.png"])
+    render = here.start_watched("reference", [here.program, "render", *picture, "--json", "-q", "-o", "reference.png"])
     try:
         render.began()
         if not render.wait(time_limit_s):

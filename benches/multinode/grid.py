@@ -109,7 +109,7 @@ class Grid:
     def run_client(self, name, words, time_limit_s, while_it_runs=lambda: None):
         """Runs the program on the client's host until it ends, calling `while_it_runs` again and again. Gives its stdout."""
         host = self.client_host
-        client = host.start(name, [host.program, *words])
+        client = host.start_watched(name, [host.program, *words])
         self.others.append(client)
         client.began()
         deadline = time.monotonic() + time_limit_s

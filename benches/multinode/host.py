@@ -2,7 +2,7 @@
 
 Every process that is started here carries the run's id in its environment. By that it is known again: no signal is sent to a
 process id that belongs to somebody else by now, and `marked` finds whatever is left of a run. Servers leave as well when their
-stdin closes, so that they are gone even where this program was killed.
+stdin closes, and a shell watches that for the others, so that they are gone even where this program was killed.
 """
 
 import os
@@ -66,8 +66,13 @@ class Host:
         return done.stdout
 
     def start(self, name, words):
-        """A process whose stdout and stderr go to files in the folder, and whose stdin is a pipe that we hold."""
-        return Process(self, name, words)
+        """A process whose stdout and stderr go to files in the folder. It leaves when its stdin closes, which is a pipe that we hold."""
+        return Process(self, name, f"echo pid $$; exec {said(name, words)}")
+
+    def start_watched(self, name, words):
+        """The same for one that does not look at its stdin: a shell does, and sends it SIGTERM."""
+        return Process(self, name, f"exec 3<&0; {said(name, words)} </dev/null 3<&- & c=$!; echo pid $c; "
+                       "(read -r nothing <&3; kill -TERM $c) & w=$!; wait $c; code=$?; kill $w; exit $code")
 
     def read(self, file, last_bytes=None):
         """The content of a file in the folder, or the end of it."""
@@ -128,10 +133,9 @@ class Here(Host):
 class Process:
     """A process on a host. What it says goes to `NAME.out` and `NAME.log` in the host's folder."""
 
-    def __init__(self, host, name, words):
+    def __init__(self, host, name, script):
         self.host, self.name, self.pid = host, name, None
-        script = (f"cd {quoted(host.folder)} && {MARK}={quoted(host.run_id)} && export {MARK} && echo pid $$ && "
-                  f"exec {shlex.join(words)} >>{quoted(name)}.out 2>>{quoted(name)}.log")
+        script = f"cd {quoted(host.folder)} || exit 1; {MARK}={quoted(host.run_id)}; export {MARK}; {script}"
         self.popen = subprocess.Popen(host.argv(script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                       env=environment(), start_new_session=True)
         self.said = b""  # beside its process id: why it could not be started
@@ -225,6 +229,11 @@ def copy_program(source, target):
     """A copy of its own, so that the whole run is of one program even if another is built meanwhile."""
     shutil.copyfile(source, target)
     os.chmod(target, 0o755)
+
+
+def said(name, words):
+    """A command whose output goes to files of that name."""
+    return f"{shlex.join(words)} >>{quoted(name)}.out 2>>{quoted(name)}.log"
 
 
 def quoted(text):

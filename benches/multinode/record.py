@@ -13,10 +13,10 @@ FORMAT = 1
 
 
 class Record:
-    """The folder, and what is known so far. `write` may be called at any time, and is at the end, however the run ended."""
+    """What is known so far, and the folder for it once there is something to measure. `write` is called at the end, however that is."""
 
-    def __init__(self, folder, words):
-        self.folder = folder
+    def __init__(self, words):
+        self.folder = None
         self.began = datetime.datetime.now(datetime.timezone.utc)
         self.lines, self.bench_files, self.table, self.rows = [], [], "", []
         self.known = {"format": FORMAT, "command": shlex.join(["benches/multinode/run", *words]), "started": stamp(self.began), "hosts": [],
@@ -41,7 +41,7 @@ class Record:
 
     def gather_logs(self, hosts, last_bytes):
         """The end of each log of each host."""
-        for host in hosts:
+        for host in hosts if self.folder else []:
             try:
                 names = host.run(f"cd {shlex.quote(host.folder)} && ls").decode().split()
                 for name in [name for name in names if name.endswith((".log", ".out"))]:

@@ -12,7 +12,7 @@ import subprocess
 import threading
 
 from errors import Failure, Usage
-from host import Host, Process, environment, last_line, quoted
+from host import Host, environment, last_line, quoted
 
 
 def needed():
@@ -95,7 +95,7 @@ class SshHost(Host):
     def cut_off(self, process):
         """Stops the worker, which holds its connections and says nothing any more. It is woken when our end of the pipe closes."""
         script = f"kill -STOP {process.pid} && read nothing; kill -CONT {process.pid}"
-        self.frozen = Process(self, f"{process.name}-frozen", ["sh", "-c", script])
+        self.frozen = self.start(f"{process.name}-frozen", ["sh", "-c", script])
         self.frozen.began()
         return "its worker was stopped (SIGSTOP), for the network of a host reached over ssh is not ours to cut"
 
