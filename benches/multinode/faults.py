@@ -103,7 +103,7 @@ def play(grid, faults, picture, expected, options, record, say):
     told["sha256"] = host.sha256(f"{host.folder}/picture.png")
     told["extra_attempts"] = told["attempts"] - told["bands"]
     host.run(f"cd {quoted(host.folder)} && rm picture.png")
-    record |= {"render": told, "same_bytes": told["sha256"] == expected["sha256"], **watch.stillness(),
+    record |= {"render": told, "same_bytes": told["sha256"] == expected["sha256"], **watch.stillness(told["seconds"]),
                "tries_of_hosts_that_went": tries(grid, told["job"], watch.gone), "workers_seen_after": len(seen_at_last(grid, watch.gone))}
     record["failures"] = failures(record, grid, watch, faults)
     say(f"{told['seconds']:.1f} s, {told['extra_attempts']} attempts more than bands, rows stood still for {record['longest_still_s']} s at the most, "
@@ -150,14 +150,14 @@ class Watch:
                             "bands_it_held": worker["leases"]})
         self.say(f"{at_s:.1f} s, {job['rows_done']} of {job['height']} rows: {name} is {fault.how}; it held {worker['leases']} bands")
 
-    def stillness(self):
-        """How long the client's rows stood still: in all, before the first fault, and after each until the next."""
-        rises = [(0.0, 0)]
-        for seconds, rows in self.rows:
-            if rows > rises[-1][1]:
-                rises.append((seconds, rows))
-        end = self.rows[-1][0] if self.rows else 0.0
-        gaps = [(since, until) for (since, _), (until, _) in zip(rises, [*rises[1:], (end, None)])]
+    def stillness(self, done_s):
+        """How long the client's rows stood still: in all, before the first fault, and after each until the next. The last of them come when
+        the render is done, which no look sees."""
+        rises = [0.0]
+        for (_, before), (seconds, rows) in zip([(0.0, 0), *self.rows], self.rows):
+            if rows > before:
+                rises.append(seconds)
+        gaps = list(zip(rises, [*rises[1:], max(done_s, rises[-1])]))
         begins = [event["at_s"] for event in self.events]
         for event, until in zip(self.events, [*begins[1:], float("inf")]):
             after = [(max(a, event["at_s"]), b) for a, b in gaps if b >= event["at_s"] and a < until]

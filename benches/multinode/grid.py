@@ -124,19 +124,26 @@ class Grid:
         return host.read(f"{name}.out")
 
     def stop_workers(self):
+        """All of them, and waits until the broker has seen it."""
+        self.end_workers()
+        self.wait_for_workers(set())
+
+    def end_workers(self):
+        for name in self.lost:
+            # It would say goodbye for seconds to a broker that does not hear it.
+            try:
+                self.workers[name][0].signal("KILL")
+            except Failure as failure:
+                self.say(str(failure))
         for host in self.worker_hosts:
             host.heal()
         stop_all([process for process, _ in self.workers.values()], self.say)
         self.workers, self.lost = {}, set()
-        if self.broker and not self.broker.has_ended():
-            self.wait_for_workers(set())
 
     def stop(self):
         """Everything, in whatever state it is."""
-        for host in self.worker_hosts:
-            host.heal()
         stop_all(self.others, self.say)
-        stop_all([process for process, _ in self.workers.values()], self.say)
+        self.end_workers()
         stop_all([self.broker] if self.broker else [], self.say)
 
 

@@ -21,8 +21,8 @@ RUN = os.path.join(ROOT, "benches", "multinode", "run")
 PROGRAM = os.environ.get("FRACTALLY_MULTINODE_PROGRAM", os.path.join(ROOT, "target", "debug", "fractally"))
 PATIENCE_S = 60
 VIEW = "-c -0.75 --center 0.05i --width 3"  # without a mirror image, whose rows would come all at once
-# A second or more of two cores, in some hundred strips; and far more than anybody waits for.
-PICTURE = f"{VIEW} --size 6000x3000 --iter 2000"
+# A few seconds of a core, in some two hundred strips; and far more than anybody waits for.
+PICTURE = f"{VIEW} --size 6000x3000 --iter 800"
 LONG_PICTURE = f"{VIEW} --size 6000x3000 --iter 200000"
 SMALL = "-c -0.75 --size 300x200"
 

@@ -34,7 +34,7 @@ class Namespaces(lab.Case):
         lab.need_namespaces()
 
     def test_a_render_survives_a_host_that_is_cut_off_and_the_record_says_so(self):
-        with lab.Driving("--namespaces", "4", "--rate", "1gbit", "--cut-off", "1", "--at", "20%", "--seed", "7", "--picture", lab.PICTURE) as driving:
+        with lab.Driving("--namespaces", "4", "--rate", "1gbit", "--cut-off", "1", "--at", "10%", "--seed", "7", "--picture", lab.PICTURE) as driving:
             self.ends_with(0, driving)
             record = driving.kept()
             faults = record["faults"]

@@ -35,7 +35,7 @@ class Ssh(lab.Case):
     def test_the_program_is_copied_a_worker_is_stopped_or_killed_and_the_bytes_are_the_same(self):
         before = self.sshd.connections()
         second = f"127.0.0.1:{self.sshd.port}-2"
-        with lab.Driving(*self.hosts(), "--cut-off", "1", "--at", "20%", "--picture", lab.PICTURE) as driving:
+        with lab.Driving(*self.hosts(), "--cut-off", "1", "--at", "10%", "--picture", lab.PICTURE) as driving:
             self.ends_with(0, driving)
             self.assertEqual(driving.stderr.count("copies the program"), 2)
             faults = driving.kept()["faults"]
@@ -48,7 +48,7 @@ class Ssh(lab.Case):
         self.only_programs_are_left()
         self.assertEqual(self.sshd.connections() - before, 2, "one connection a host")
         # The program is there now.
-        with lab.Driving(*self.hosts(), "--no-copy", "--lose", "1", "--at", "20%", "--picture", lab.PICTURE) as driving:
+        with lab.Driving(*self.hosts(), "--no-copy", "--lose", "1", "--at", "10%", "--picture", lab.PICTURE) as driving:
             self.ends_with(0, driving)
             self.assertNotIn("copies the program", driving.stderr)
             self.assertIn("SIGKILL", driving.kept()["faults"]["events"][0]["how"])
