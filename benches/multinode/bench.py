@@ -7,7 +7,7 @@ from errors import Failure, Usage
 from host import environment
 
 WITH_WORK = ("strong", "weak", "latency", "payload")
-WITHOUT_WORK = ("overhead",)  # its workers compute nothing
+WITHOUT_WORK = ("overhead",)  # its broker and workers have --no-op
 SERIES = WITH_WORK + WITHOUT_WORK
 FORMAT = 1
 

@@ -136,7 +136,7 @@ class Watch:
 
     def let_happen(self, fault, job):
         name = fault.host.name
-        process, _ = self.grid.workers[name]
+        process = self.grid.workers[name]
         worker = next((worker for worker in self.grid.status()["workers"] if worker["name"] == name), {"leases": 0})
         self.grid.lost.add(name)
         self.gone.add(name)

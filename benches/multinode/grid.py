@@ -18,16 +18,20 @@ class Grid:
         self.options, self.say = options, say
         self.broker, self.workers, self.others = None, {}, []
         self.lost = set()  # names of hosts that a fault took
-        self.ports = None
-        self.lives = 0
+        self.ports, self.no_op = None, False
+        self.lives = 0  # of brokers: their logs, and their workers', are told apart by it
 
-    def start_broker(self):
+    def begin(self, *, no_op):
+        """A broker, without workers. With `no_op` it is one for workers that compute nothing. What there was before is stopped."""
+        if self.broker and self.no_op == no_op:
+            return
+        self.stop()
         host, options = self.broker_host, self.options
+        self.lives, self.no_op = self.lives + 1, no_op
         words = [host.program, "broker", "--leave-with-stdin", "--client-port", str(options.client_port),
-                 "--worker-port", str(options.worker_port), "--listen", options.listen or host.address, *options.broker_options]
-        if options.trust_network:
-            words.append("--trust-network")
-        self.broker = host.start("broker", words)
+                 "--worker-port", str(options.worker_port), "--listen", options.listen or host.address,
+                 *(["--trust-network"] if options.trust_network else []), *(["--no-op"] if no_op else []), *options.broker_options]
+        self.broker = host.start(f"broker-{self.lives}", words)
         self.broker.began()
         self.ports = self.wait_for(self.ready_ports, options.wait, f"{host.name}: the broker is not ready after {options.wait} s")
         self.say(f"{host.name}: a broker at {self.endpoint('clients')}, for workers at {self.endpoint('workers')}")
@@ -35,28 +39,25 @@ class Grid:
     def ready_ports(self):
         if self.broker.has_ended():
             raise Failure(f"{self.broker_host.name}: the broker has ended: {self.broker.why()}")
-        words = self.broker_host.read("broker.out").decode(errors="replace").split()
+        words = self.broker_host.read(f"{self.broker.name}.out").decode(errors="replace").split()
         return [int(endpoint.rsplit(":", 1)[1]) for endpoint in words[1:3]] if len(words) >= 3 else None
 
     def endpoint(self, of_whom):
         return f"tcp://{self.broker_host.address}:{self.ports[0 if of_whom == 'clients' else 1]}"
 
-    def set_workers(self, count, *, no_op=False):
-        """Workers on the first `count` hosts, all of one kind. They are there when this returns."""
-        if any(is_no_op != no_op for _, is_no_op in self.workers.values()):
-            self.stop_workers()
+    def set_workers(self, count):
+        """Workers on the first `count` hosts, at least as many as there were. They are there when this returns."""
         self.check()
         added = [host for host in self.worker_hosts[:count] if host.name not in self.workers]
-        self.lives += 1
         for host in added:
             threads = host.threads or self.options.threads
             words = [host.program, "worker", "--leave-with-stdin", "--broker", self.endpoint("workers"), "--name", host.name,
-                     *(["--threads", str(threads)] if threads else []), *(["--no-op"] if no_op else []), *self.options.worker_options]
-            self.workers[host.name] = (host.start(f"worker-{self.lives}", words), no_op)
+                     *(["--threads", str(threads)] if threads else []), *(["--no-op"] if self.no_op else []), *self.options.worker_options]
+            self.workers[host.name] = host.start(f"worker-{self.lives}", words)
         for host in added:
-            self.workers[host.name][0].began()
+            self.workers[host.name].began()
         self.wait_for_workers(set(self.workers))
-        self.say(f"{count} worker{'' if count == 1 else 's'}{' that compute nothing' if no_op else ''}")
+        self.say(f"{count} worker{'' if count == 1 else 's'}{' that compute nothing' if self.no_op else ''}")
 
     def wait_for_workers(self, names):
         """Until the broker sees these and no others."""
@@ -72,7 +73,7 @@ class Grid:
             self.wait_for(are_there, self.options.wait, "")
         except TimeoutError:
             missing, more = sorted(names - seen), sorted(seen - names)
-            said = [f"{name}: {self.workers[name][0].why()}" for name in missing[:3] if name in self.workers]
+            said = [f"{name}: {self.workers[name].why()}" for name in missing[:3] if name in self.workers]
             raise Failure(f"after {self.options.wait} s the broker does not see the workers of {', '.join(missing) or 'no host'}"
                           + (f", and still sees {', '.join(more)}" if more else "")
                           + f"; can they reach {self.endpoint('workers')}? {'; '.join(said)}") from None
@@ -102,7 +103,7 @@ class Grid:
         """That nothing has ended which no fault took."""
         if self.broker.has_ended():
             raise Failure(f"{self.broker_host.name}: the broker has ended: {self.broker.why()}")
-        for name, (process, _) in self.workers.items():
+        for name, process in self.workers.items():
             if process.has_ended() and name not in self.lost:
                 raise Failure(f"{name}: its worker has ended: {process.why()}")
 
@@ -123,28 +124,20 @@ class Grid:
             raise Failure(f"{host.name}: `fractally {words[0]}` ended with {client.popen.returncode}: {client.why()}")
         return host.read(f"{name}.out")
 
-    def stop_workers(self):
-        """All of them, and waits until the broker has seen it."""
-        self.end_workers()
-        self.wait_for_workers(set())
-
-    def end_workers(self):
+    def stop(self):
+        """Everything, in whatever state it is."""
+        stop_all(self.others, self.say)
         for name in self.lost:
             # It would say goodbye for seconds to a broker that does not hear it.
             try:
-                self.workers[name][0].signal("KILL")
+                self.workers[name].signal("KILL")
             except Failure as failure:
                 self.say(str(failure))
         for host in self.worker_hosts:
             host.heal()
-        stop_all([process for process, _ in self.workers.values()], self.say)
-        self.workers, self.lost = {}, set()
-
-    def stop(self):
-        """Everything, in whatever state it is."""
-        stop_all(self.others, self.say)
-        self.end_workers()
+        stop_all(self.workers.values(), self.say)
         stop_all([self.broker] if self.broker else [], self.say)
+        self.broker, self.workers, self.others, self.lost = None, {}, [], set()
 
 
 def listening(address, others, options):
