@@ -16,7 +16,9 @@ def needed(program):
     """Says so where the program cannot measure."""
     known = subprocess.run([program, "bench", "--help"], capture_output=True, env=environment(), timeout=30, check=False)
     if known.returncode != 0:
-        raise Usage(f"{program} has no `bench`; build the current one with `cargo build --release`, or choose another by --binary")
+        raise Usage(
+            f"{program} has no `bench`; build the current one with `cargo build --release`, or choose another by --binary"
+        )
 
 
 def measure(grid, series, size, options):
@@ -47,7 +49,9 @@ def report(program, files, folder):
     words = [program, "bench", "report", *files]
     for ending in ("json", "csv", "html"):
         words += [f"--{ending}", f"{folder}/bench.{ending}"]
-    done = subprocess.run(words, capture_output=True, text=True, env=environment(), timeout=120, check=False, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        words, capture_output=True, text=True, env=environment(), timeout=120, check=False, stdin=subprocess.DEVNULL
+    )
     if done.returncode != 0:
         raise Failure(f"`fractally bench report` ended with {done.returncode}: {done.stderr.strip()[-400:]}")
     return done.stdout

@@ -51,9 +51,13 @@ def plan(grid, options):
     staying = {grid.broker_host.name, grid.client_host.name}
     may_go = [host for host in grid.worker_hosts if host.name not in staying]
     if len(hows) > len(may_go) or len(hows) >= len(grid.worker_hosts):
-        raise Usage(f"--lose and --cut-off: {len(hows)} hosts cannot go: of {len(grid.worker_hosts)} with workers one must stay, and the hosts "
-                    "of broker and client do")
-    times = options.at or [When(share=FIRST_SHARE + (LAST_SHARE - FIRST_SHARE) * k / max(len(hows) - 1, 1)) for k in range(len(hows))]
+        raise Usage(
+            f"--lose and --cut-off: {len(hows)} hosts cannot go: of {len(grid.worker_hosts)} with workers one must stay, "
+            "and the hosts of broker and client do"
+        )
+    times = options.at or [
+        When(share=FIRST_SHARE + (LAST_SHARE - FIRST_SHARE) * k / max(len(hows) - 1, 1)) for k in range(len(hows))
+    ]
     if len(times) != len(hows):
         raise Usage(f"--at: {len(times)} times for {len(hows)} hosts; give one for each")
     return [Fault(host, how, when) for host, how, when in zip(draw.sample(may_go, len(hows)), hows, times)]
@@ -92,22 +96,52 @@ def reference(here, picture, time_limit_s, say):
 
 
 def play(grid, faults, picture, expected, options, record, say):
-    """Renders the picture while the faults happen. Fills the record, in which `failures` says what did not hold; gives the rows over time."""
+    """Renders the picture while the faults happen. Fills the record, in which `failures` says what did not hold.
+
+    Gives the client's rows over time.
+    """
     watch = Watch(grid, faults, say)
-    record |= {"seed": options.seed, "picture": picture, "reference": expected, "events": watch.events, "failures": ["it was not done"]}
+    record |= {
+        "seed": options.seed,
+        "picture": picture,
+        "reference": expected,
+        "events": watch.events,
+        "failures": ["it was not done"],
+    }
     host = grid.client_host
-    words = ["render", "--broker", grid.endpoint("clients"), "--account", ACCOUNT, "--json", "-q", "-o", "picture.png", *picture]
-    say(f"the render, on {len(grid.worker_hosts)} hosts; to go: " + ", ".join(f"{fault.host.name} at {fault.when}" for fault in faults))
+    words = [
+        "render",
+        "--broker",
+        grid.endpoint("clients"),
+        "--account",
+        ACCOUNT,
+        "--json",
+        "-q",
+        "-o",
+        "picture.png",
+        *picture,
+    ]
+    say(
+        f"the render, on {len(grid.worker_hosts)} hosts; to go: "
+        + ", ".join(f"{fault.host.name} at {fault.when}" for fault in faults)
+    )
     told = json.loads(grid.run_client("render", words, options.time_limit, watch.look))
     told["sha256_told"] = told["sha256"]
     told["sha256"] = host.sha256(f"{host.folder}/picture.png")
     told["extra_attempts"] = told["attempts"] - told["bands"]
     host.run(f"cd {quoted(host.folder)} && rm picture.png")
-    record |= {"render": told, "same_bytes": told["sha256"] == expected["sha256"], **watch.stillness(told["seconds"]),
-               "tries_of_hosts_that_went": tries(grid, told["job"], watch.gone), "workers_seen_after": len(seen_at_last(grid, watch.gone))}
+    record |= {
+        "render": told,
+        "same_bytes": told["sha256"] == expected["sha256"],
+        **watch.stillness(told["seconds"]),
+        "tries_of_hosts_that_went": tries(grid, told["job"], watch.gone),
+        "workers_seen_after": len(seen_at_last(grid, watch.gone)),
+    }
     record["failures"] = failures(record, grid, watch, faults)
-    say(f"{told['seconds']:.1f} s, {told['extra_attempts']} attempts more than bands, rows stood still for {record['longest_still_s']} s at the most, "
-        f"{record['longest_still_before_s']} s before anybody went")
+    say(
+        f"{told['seconds']:.1f} s, {told['extra_attempts']} attempts more than bands, rows stood still for "
+        f"{record['longest_still_s']} s at the most, {record['longest_still_before_s']} s before anybody went"
+    )
     return watch.rows
 
 
@@ -146,13 +180,26 @@ class Watch:
         else:
             how = fault.host.cut_off(process)
         at_s = round(time.monotonic() - self.began_at, 3)
-        self.events.append({"host": name, "fault": fault.how, "how": how, "at_s": at_s, "rows": job["rows_done"], "of_rows": job["height"],
-                            "bands_it_held": worker["leases"]})
-        self.say(f"{at_s:.1f} s, {job['rows_done']} of {job['height']} rows: {name} is {fault.how}; it held {worker['leases']} bands")
+        self.events.append(
+            {
+                "host": name,
+                "fault": fault.how,
+                "how": how,
+                "at_s": at_s,
+                "rows": job["rows_done"],
+                "of_rows": job["height"],
+                "bands_it_held": worker["leases"],
+            }
+        )
+        self.say(
+            f"{at_s:.1f} s, {job['rows_done']} of {job['height']} rows: {name} is {fault.how}; it held {worker['leases']} bands"
+        )
 
     def stillness(self, done_s):
-        """How long the client's rows stood still: in all, before the first fault, and after each until the next. The last of them come when
-        the render is done, which no look sees."""
+        """How long the client's rows stood still: in all, before the first fault, and after each until the next.
+
+        The last of them come when the render is done, which no look sees.
+        """
         rises = [0.0]
         for (_, before), (seconds, rows) in zip([(0.0, 0), *self.rows], self.rows):
             if rows > before:
@@ -165,16 +212,21 @@ class Watch:
             event["longest_still_s"] = round(max((b - a for a, b in after), default=0), 3)
         before = [b - a for a, b in gaps if not begins or b <= begins[0]]
         looks = [b[0] - a[0] for a, b in zip(self.rows, self.rows[1:])]
-        return {"longest_still_s": round(max((b - a for a, b in gaps), default=0), 3),
-                "longest_still_before_s": round(max(before, default=0), 3),
-                "looked_every_s": round(sorted(looks)[len(looks) // 2], 3) if looks else None}
+        return {
+            "longest_still_s": round(max((b - a for a, b in gaps), default=0), 3),
+            "longest_still_before_s": round(max(before, default=0), 3),
+            "looked_every_s": round(sorted(looks)[len(looks) // 2], 3) if looks else None,
+        }
 
 
 def tries(grid, job, gone):
     """What became of the bands that the hosts held that went, as the broker tells it."""
     story = grid.status("--job", job)
     of_gone = [one for one in story["tries"] if one["worker"] in gone and one["end"] != "delivered"]
-    kept = [{key: one[key] for key in ("worker", "first", "strips", "leased_ms", "lasted_us", "end", "why")} for one in of_gone[:TRIES_KEPT]]
+    kept = [
+        {key: one[key] for key in ("worker", "first", "strips", "leased_ms", "lasted_us", "end", "why")}
+        for one in of_gone[:TRIES_KEPT]
+    ]
     return {"count": len(of_gone), "backups": story["backups"], "tries": kept}
 
 
@@ -195,11 +247,15 @@ def failures(record, grid, watch, faults):
     if render["sha256_told"] != render["sha256"]:
         wrong.append(f"`render` told another SHA-256 than the file has: {render['sha256_told']}")
     if watch.left:
-        wrong.append(f"the picture was done before {', '.join(fault.host.name for fault in watch.left)} went; choose a larger --picture, or earlier "
-                     "times with --at")
+        wrong.append(
+            f"the picture was done before {', '.join(fault.host.name for fault in watch.left)} went; "
+            "choose a larger --picture, or earlier times with --at"
+        )
     stay = len(grid.worker_hosts) - len(faults)
     if not watch.left and record["workers_seen_after"] != stay:
-        wrong.append(f"the broker sees {record['workers_seen_after']} workers afterwards, and {stay} stayed: the faults were not felt")
+        wrong.append(
+            f"the broker sees {record['workers_seen_after']} workers afterwards, and {stay} stayed: the faults were not felt"
+        )
     if faults and not watch.left and all(event["bands_it_held"] == 0 for event in record["events"]):
         wrong.append("no host that went held a band: nothing was tried; choose a larger --picture, or other times with --at")
     return wrong

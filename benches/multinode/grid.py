@@ -22,18 +22,31 @@ class Grid:
         self.lives = 0  # of brokers: their logs, and their workers', are told apart by it
 
     def begin(self, *, no_op):
-        """A broker, without workers. With `no_op` it is one for workers that compute nothing. What there was before is stopped."""
+        """A broker, without workers; with `no_op` for workers that compute nothing. What there was before is stopped."""
         if self.broker and self.no_op == no_op:
             return
         self.stop()
         host, options = self.broker_host, self.options
         self.lives, self.no_op = self.lives + 1, no_op
-        words = [host.program, "broker", "--leave-with-stdin", "--client-port", str(options.client_port),
-                 "--worker-port", str(options.worker_port), "--listen", options.listen or host.address,
-                 *(["--trust-network"] if options.trust_network else []), *(["--no-op"] if no_op else []), *options.broker_options]
+        words = [
+            host.program,
+            "broker",
+            "--leave-with-stdin",
+            "--client-port",
+            str(options.client_port),
+            "--worker-port",
+            str(options.worker_port),
+            "--listen",
+            options.listen or host.address,
+            *(["--trust-network"] if options.trust_network else []),
+            *(["--no-op"] if no_op else []),
+            *options.broker_options,
+        ]
         self.broker = host.start(f"broker-{self.lives}", words)
         self.broker.began()
-        self.ports = self.wait_for(self.ready_ports, options.wait, f"{host.name}: the broker is not ready after {options.wait} s")
+        self.ports = self.wait_for(
+            self.ready_ports, options.wait, f"{host.name}: the broker is not ready after {options.wait} s"
+        )
         self.say(f"{host.name}: a broker at {self.endpoint('clients')}, for workers at {self.endpoint('workers')}")
 
     def ready_ports(self):
@@ -51,13 +64,23 @@ class Grid:
         added = [host for host in self.worker_hosts[:count] if host.name not in self.workers]
         for host in added:
             threads = host.threads or self.options.threads
-            words = [host.program, "worker", "--leave-with-stdin", "--broker", self.endpoint("workers"), "--name", host.name,
-                     *(["--threads", str(threads)] if threads else []), *(["--no-op"] if self.no_op else []), *self.options.worker_options]
+            words = [
+                host.program,
+                "worker",
+                "--leave-with-stdin",
+                "--broker",
+                self.endpoint("workers"),
+                "--name",
+                host.name,
+                *(["--threads", str(threads)] if threads else []),
+                *(["--no-op"] if self.no_op else []),
+                *self.options.worker_options,
+            ]
             self.workers[host.name] = host.start(f"worker-{self.lives}", words)
         for host in added:
             self.workers[host.name].began()
         self.wait_for_workers(set(self.workers))
-        self.say(f"{count} worker{'' if count == 1 else 's'}{' that compute nothing' if self.no_op else ''}")
+        self.say(f"hosts with workers: {count}{', which compute nothing' if self.no_op else ''}")
 
     def wait_for_workers(self, names):
         """Until the broker sees these and no others."""
@@ -74,9 +97,11 @@ class Grid:
         except TimeoutError:
             missing, more = sorted(names - seen), sorted(seen - names)
             said = [f"{name}: {self.workers[name].why()}" for name in missing[:3] if name in self.workers]
-            raise Failure(f"after {self.options.wait} s the broker does not see the workers of {', '.join(missing) or 'no host'}"
-                          + (f", and still sees {', '.join(more)}" if more else "")
-                          + f"; can they reach {self.endpoint('workers')}? {'; '.join(said)}") from None
+            raise Failure(
+                f"after {self.options.wait} s the broker does not see the workers of {', '.join(missing) or 'no host'}"
+                + (f", and still sees {', '.join(more)}" if more else "")
+                + f"; can they reach {self.endpoint('workers')}? {'; '.join(said)}"
+            ) from None
 
     def wait_for(self, condition, seconds, message):
         deadline = time.monotonic() + seconds
@@ -118,7 +143,9 @@ class Grid:
             self.check()
             while_it_runs()
             if time.monotonic() > deadline:
-                raise Failure(f"{host.name}: `fractally {words[0]}` was not done within {time_limit_s} s (--time-limit): {client.why()}")
+                raise Failure(
+                    f"{host.name}: `fractally {words[0]}` was not done within {time_limit_s} s (--time-limit): {client.why()}"
+                )
         client.leave()
         if client.popen.returncode != 0:
             raise Failure(f"{host.name}: `fractally {words[0]}` ended with {client.popen.returncode}: {client.why()}")
@@ -144,8 +171,13 @@ def listening(address, others, options):
     """Whether the broker's address needs `--trust-network`, which is then the user's to say."""
     if ipaddress.ip_address(options.listen or address).is_loopback:
         if others:
-            raise Usage(f"the broker would listen at {options.listen or address}, which {others[0]} cannot reach; give its host an address=IP")
+            raise Usage(
+                f"the broker would listen at {options.listen or address}, which {others[0]} cannot reach; "
+                "give its host an address=IP"
+            )
         return
     if not options.trust_network:
-        raise Usage(f"the broker would listen at {options.listen or address}, where others can connect and peers are not authenticated; "
-                    "where you trust every host of that network, say --trust-network")
+        raise Usage(
+            f"the broker would listen at {options.listen or address}, where others can connect and peers are not authenticated; "
+            "where you trust every host of that network, say --trust-network"
+        )

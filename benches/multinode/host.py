@@ -56,8 +56,15 @@ class Host:
         """What a small shell script prints."""
         feed = {"stdin": subprocess.DEVNULL} if stdin is None else {"stdin": stdin}
         try:
-            done = subprocess.run(self.argv(script), **feed, capture_output=True, timeout=timeout_s, env=environment(),
-                                  start_new_session=True, check=False)
+            done = subprocess.run(
+                self.argv(script),
+                **feed,
+                capture_output=True,
+                timeout=timeout_s,
+                env=environment(),
+                start_new_session=True,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             raise Failure(f"{self.name}: no answer within {timeout_s} s to: {first_line(script)}") from None
         if done.returncode != 0:
@@ -66,13 +73,17 @@ class Host:
         return done.stdout
 
     def start(self, name, words):
-        """A process whose stdout and stderr go to files in the folder. It leaves when its stdin closes, which is a pipe that we hold."""
+        """A process whose output goes to files in the folder. It leaves when its stdin closes, which is a pipe that we hold."""
         return Process(self, name, f"echo pid $$; exec {said(name, words)}")
 
     def start_watched(self, name, words):
         """The same for one that does not look at its stdin: a shell does, and sends it SIGTERM."""
-        return Process(self, name, f"exec 3<&0; {said(name, words)} </dev/null 3<&- & c=$!; echo pid $c; "
-                       "(read -r nothing <&3; kill -TERM $c) & w=$!; wait $c; code=$?; kill $w; exit $code")
+        return Process(
+            self,
+            name,
+            f"exec 3<&0; {said(name, words)} </dev/null 3<&- & c=$!; echo pid $c; "
+            "(read -r nothing <&3; kill -TERM $c) & w=$!; wait $c; code=$?; kill $w; exit $code",
+        )
 
     def read(self, file, last_bytes=None):
         """The content of a file in the folder, or the end of it."""
@@ -82,7 +93,9 @@ class Host:
     def put(self, local_path, path):
         """Copies a program there, which gets its name when it is whole."""
         part = quoted(f"{path}.{self.run_id}.part")
-        script = f"mkdir -p {quoted(os.path.dirname(path) or '.')} && cat > {part} && chmod 755 {part} && mv {part} {quoted(path)}"
+        script = (
+            f"mkdir -p {quoted(os.path.dirname(path) or '.')} && cat > {part} && chmod 755 {part} && mv {part} {quoted(path)}"
+        )
         with open(local_path, "rb") as program:
             self.run(script, stdin=program, timeout_s=600)
 
@@ -96,8 +109,14 @@ class Host:
         if len(lines) != 6:
             raise Failure(f"{self.name}: it is no Linux with /proc, it seems: {lines}")
         node, system, processor, cores, memory_kib, load = lines
-        return {"node": node, "system": system, "processor": processor, "cores": int(cores),
-                "memory_bytes": int(memory_kib or 0) * 1024, "load_before": [float(part) for part in load.split()]}
+        return {
+            "node": node,
+            "system": system,
+            "processor": processor,
+            "cores": int(cores),
+            "memory_bytes": int(memory_kib or 0) * 1024,
+            "load": [float(part) for part in load.split()],
+        }
 
     def doctor(self):
         """What `fractally doctor` says: program, engine, kernel and so on."""
@@ -106,14 +125,21 @@ class Host:
         missing = [key for key in ("program", "engine", "cores", "kernel") if key not in said]
         if missing:
             raise Failure(f"{self.name}: `fractally doctor` does not tell {', '.join(missing)}; is that program ours?")
-        return {"program": said["program"], "engine": said["engine"], "cores": int(said["cores"]), "kernel": said["kernel"].split(":")[0]}
+        return {
+            "program": said["program"],
+            "engine": said["engine"],
+            "cores": int(said["cores"]),
+            "kernel": said["kernel"].split(":")[0],
+        }
 
     def marked(self, mark=None):
         """The processes there that carry a run's id: [(process id, command)]."""
         mark = quoted(f"{MARK}={mark or self.run_id}")
         # The list is made before it is read, and who has ended by then is nobody's.
-        script = (f"for p in $(grep -lszx {mark} /proc/[0-9]*/environ | cut -d/ -f3); do "
-                  f"echo $p $(tr '\\0' ' ' < /proc/$p/cmdline); done 2>/dev/null; true")
+        script = (
+            f"for p in $(grep -lszx {mark} /proc/[0-9]*/environ | cut -d/ -f3); do "
+            f"echo $p $(tr '\\0' ' ' < /proc/$p/cmdline); done 2>/dev/null; true"
+        )
         rows = [line.split(maxsplit=1) for line in self.run(script).decode(errors="replace").splitlines()]
         return [(int(row[0]), row[1]) for row in rows if len(row) == 2]
 
@@ -136,8 +162,14 @@ class Process:
     def __init__(self, host, name, script):
         self.host, self.name, self.pid = host, name, None
         script = f"cd {quoted(host.folder)} || exit 1; {MARK}={quoted(host.run_id)}; export {MARK}; {script}"
-        self.popen = subprocess.Popen(host.argv(script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                      env=environment(), start_new_session=True)
+        self.popen = subprocess.Popen(
+            host.argv(script),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment(),
+            start_new_session=True,
+        )
         self.said = b""  # beside its process id: why it could not be started
         self.is_told = threading.Event()
         threading.Thread(target=self.listen, daemon=True).start()
@@ -182,17 +214,23 @@ class Process:
             return False
 
     def why(self):
-        """The last that it logged, for an error."""
+        """Its error, or the last that it logged."""
         try:
-            return last_line(self.host.read(f"{self.name}.log", 4096)) or last_line(self.said)
+            log = self.host.read(f"{self.name}.log", 4096)
+            errors = [line for line in log.splitlines() if re.search(rb"(?i)\berror\b", line)]
+            return last_line(errors[-1] if errors else log) or last_line(self.said)
         except Failure as failure:
             return last_line(self.said) or str(failure)
 
 
 def stop_all(processes, say):
     """Ends them: asked by stdin, then by SIGTERM, then by SIGKILL. What would not end is for `Host.marked` to find."""
-    steps = [(8, lambda process: process.leave()), (5, lambda process: process.signal("TERM")), (5, lambda process: process.signal("KILL")),
-             (2, lambda process: process.popen.kill())]
+    steps = [
+        (8, lambda process: process.leave()),
+        (5, lambda process: process.signal("TERM")),
+        (5, lambda process: process.signal("KILL")),
+        (2, lambda process: process.popen.kill()),
+    ]
     for patience_s, ask in steps:
         left = [process for process in processes if not process.has_ended()]
         for process in left:

@@ -1,6 +1,6 @@
 """The hosts file: which machines there are, one a line. No connections are made here.
 
-    [user@]host[:port] [threads=N] [dir=PATH] [role=broker|worker|client] [address=IP]      # a comment
+[user@]host[:port] [threads=N] [dir=PATH] [role=broker|worker|client] [address=IP]      # a comment
 """
 
 import dataclasses
@@ -35,8 +35,17 @@ class HostLine:
         return f"{self.user}@{self.host}" if self.user else self.host
 
 
+def read(path):
+    """The hosts of a file, in its order."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return parse(file.read(), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise Usage(f"{path}: the hosts file cannot be read: {error}") from None
+
+
 def parse(text, source):
-    """The hosts of a file, in its order. Every line that is wrong is told, with its number."""
+    """The hosts that a text names. Every line that is wrong is told, with its number."""
     found, wrong = [], []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split("#", 1)[0].split()
@@ -71,7 +80,9 @@ def host_line(number, words, before):
         if (other.user, other.host, other.port, other.folder) == (where["user"], host, port, folder):
             raise ValueError(f"{words[0]} with this folder stands on line {other.line} already; give one of them another dir=")
     name = unused_name(words[0].split("@")[-1], before)
-    return HostLine(number, name, where["user"], host, port, options.get("threads"), folder, options.get("role"), options.get("address"))
+    return HostLine(
+        number, name, where["user"], host, port, options.get("threads"), folder, options.get("role"), options.get("address")
+    )
 
 
 def unused_name(wanted, before):

@@ -1,7 +1,7 @@
 """Hosts that are network namespaces of this machine: a LAN on a bridge, whose cables can be slowed down and pulled.
 
-All share this machine's processors, processes and files; what each has of its own is a network. The bridge has a namespace too, so
-nothing is seen or changed outside, and two runs may use the same addresses. Names carry the process that made them and when it
+All share this machine's processors, processes and files; what each has of its own is a network. The bridge has a namespace too,
+so nothing is seen or changed outside, and two runs may use the same addresses. Names carry the process that made them and when it
 began, so what a killed run left is known for what it is.
 """
 
@@ -55,11 +55,18 @@ class Lan:
         commands = ["link add name bridge type bridge", "link set dev bridge up"]
         for number, name in enumerate(self.names):
             ip("netns", "add", self.namespace(name))
-            commands += [f"link add name cable{number} type veth peer name eth0 netns {self.namespace(name)}",
-                         f"link set dev cable{number} master bridge", f"link set dev cable{number} up"]
+            commands += [
+                f"link add name cable{number} type veth peer name eth0 netns {self.namespace(name)}",
+                f"link set dev cable{number} master bridge",
+                f"link set dev cable{number} up",
+            ]
         ip("-n", bridge, "-batch", "-", stdin=commands)
         for number, name in enumerate(self.names):
-            commands = [f"addr add {self.address(number)}/{self.network.prefixlen} dev eth0", "link set dev lo up", "link set dev eth0 up"]
+            commands = [
+                f"addr add {self.address(number)}/{self.network.prefixlen} dev eth0",
+                "link set dev lo up",
+                "link set dev eth0 up",
+            ]
             ip("-n", self.namespace(name), "-batch", "-", stdin=commands)
             if self.rate:
                 self.slow_down(self.namespace(name), "eth0")
@@ -67,8 +74,25 @@ class Lan:
 
     def slow_down(self, namespace, device):
         burst = max(BURST_BYTES_MIN, int(self.rate * BURST_S / 8))
-        command(["tc", "-n", namespace, "qdisc", "add", "dev", device, "root", "tbf", "rate", f"{int(self.rate)}bit", "burst", str(burst),
-                 "latency", f"{QUEUE_MS}ms"])
+        command(
+            [
+                "tc",
+                "-n",
+                namespace,
+                "qdisc",
+                "add",
+                "dev",
+                device,
+                "root",
+                "tbf",
+                "rate",
+                f"{int(self.rate)}bit",
+                "burst",
+                str(burst),
+                "latency",
+                f"{QUEUE_MS}ms",
+            ]
+        )
 
     def unplug(self, number):
         ip("-n", self.namespace("lan"), "link", "set", "dev", f"cable{number}", "down")
@@ -149,7 +173,7 @@ def folder_for(run_owner):
 
 
 def clean(say):
-    """Removes what runs that were killed left on this machine: processes in their namespaces, namespaces, folders. Gives how many."""
+    """Removes what killed runs left on this machine: processes in their namespaces, namespaces, folders. Gives how many."""
     removed = 0
     for name in listed(FOLDER):
         if is_leftover(name):

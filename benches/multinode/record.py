@@ -1,6 +1,7 @@
 """What is kept of a run: a folder with raw records, logs, what was run where, and a page that tells the figures."""
 
 import datetime
+import itertools
 import json
 import os
 import re
@@ -13,14 +14,21 @@ FORMAT = 1
 
 
 class Record:
-    """What is known so far, and the folder for it once there is something to measure. `write` is called at the end, however that is."""
+    """What is known so far, and the folder for it once something is measured. `write` is called at the end, however that is."""
 
     def __init__(self, words):
         self.folder = None
         self.began = datetime.datetime.now(datetime.timezone.utc)
         self.lines, self.bench_files, self.table, self.rows = [], [], "", []
-        self.known = {"format": FORMAT, "command": shlex.join(["benches/multinode/run", *words]), "started": stamp(self.began), "hosts": [],
-                      "sizes": [], "series": [], "faults": None}
+        self.known = {
+            "format": FORMAT,
+            "command": shlex.join(["benches/multinode/run", *words]),
+            "started": stamp(self.began),
+            "hosts": [],
+            "sizes": [],
+            "series": [],
+            "faults": None,
+        }
 
     def say(self, text):
         """A line for whoever waits, and for the run's log."""
@@ -61,28 +69,43 @@ class Record:
 
     def page(self):
         known = self.known
-        parts = [f"# {known.get('title', 'A run')}\n", f"{known['started']} to {known['ended']}. Outcome: {known.get('outcome', 'unknown')}\n",
-                 f"    {known['command']}\n", hosts_table(known["hosts"])]
+        parts = [
+            f"# {known.get('title', 'A run')}\n",
+            f"{known['started']} to {known['ended']}. Outcome: {known.get('outcome', 'unknown')}\n",
+            f"    {known['command']}\n",
+            hosts_table(known["hosts"]),
+        ]
         if known.get("network"):
             parts.append(f"{known['network']}\n")
         if self.table.strip():
             parts.append("## Figures\n\n" + "".join(f"    {line}".rstrip() + "\n" for line in self.table.strip().splitlines()))
         if known["faults"]:
             parts.append(faults_part(known["faults"]))
-        parts.append("Raw: `run.json`, `run.log`, `bench/`, `faults/`, `logs/` (their ends), as far as there was something to keep.\n")
+        parts.append(
+            "Raw: `run.json`, `run.log`, `bench/`, `faults/`, `logs/` (their ends), as far as there was something to keep.\n"
+        )
         return "\n".join(parts)
 
 
 def hosts_table(hosts):
     rows = ["| host | role | system | processor | cores | memory | kernel | threads |", "|---|---|---|---|---|---|---|---|"]
-    seen = None
-    for host in hosts:
-        cells = [host.get("system", "-"), host.get("processor", "-"), str(host.get("cores", "-")), gib(host.get("memory_bytes")),
-                 host.get("kernel", "-"), str(host.get("threads") or "one a core")]
+
+    def cells(host):
         role = ", ".join(host["roles"]) or host.get("missing", "-")
-        # Many namespaces are one machine: what repeats is not written again.
-        rows.append(f"| {host['name']} | {role} | " + (" | ".join(cells) if cells != seen else " | ".join(["as above"] + [""] * 5)) + " |")
-        seen = cells
+        return (
+            role,
+            host.get("system", "-"),
+            host.get("processor", "-"),
+            str(host.get("cores", "-")),
+            gib(host.get("memory_bytes")),
+            host.get("kernel", "-"),
+            str(host.get("threads") or "one a core"),
+        )
+
+    for alike, group in itertools.groupby(hosts, cells):
+        names = [host["name"] for host in group]
+        name = f"{names[0]} to {names[-1]} ({len(names)})" if len(names) > 2 else ", ".join(names)
+        rows.append(f"| {name} | {' | '.join(alike)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -91,15 +114,23 @@ def faults_part(faults):
     render, expected = faults.get("render"), faults["reference"]
     if render:
         same = "the same" if faults["same_bytes"] else f"NOT the same as {expected['sha256']}"
-        lines.append(f"SHA-256 {render['sha256']}: {same}, byte for byte, as by one machine alone ({expected['seconds']:.1f} s). "
-                     f"{render['seconds']:.1f} s on the grid; {render['bands']} bands in {render['attempts']} attempts. The client's rows stood still for "
-                     f"{faults['longest_still_s']} s at the most, for {faults['longest_still_before_s']} s before anybody went "
-                     f"(looked at every {faults['looked_every_s']} s).\n")
-    lines += ["| at | rows | host | what | bands it held | next rows after | longest still until the next |", "|---|---|---|---|---|---|---|"]
+        lines.append(
+            f"SHA-256 {render['sha256']}: {same}, byte for byte, as by one machine alone ({expected['seconds']:.1f} s). "
+            f"{render['seconds']:.1f} s on the grid; {render['bands']} bands in {render['attempts']} attempts. "
+            f"The client's rows stood still for "
+            f"{faults['longest_still_s']} s at the most, for {faults['longest_still_before_s']} s before anybody went "
+            f"(looked at every {faults['looked_every_s']} s).\n"
+        )
+    lines += [
+        "| at | rows | host | what | bands it held | next rows after | longest still until the next |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for event in faults["events"]:
         after = [seconds(event.get("until_next_rows_s")), seconds(event.get("longest_still_s"))]
-        lines.append(f"| {event['at_s']} s | {event['rows']} of {event['of_rows']} | {event['host']} | {event['fault']}: {event['how']} | "
-                     f"{event['bands_it_held']} | {after[0]} | {after[1]} |")
+        lines.append(
+            f"| {event['at_s']} s | {event['rows']} of {event['of_rows']} | {event['host']} | {event['fault']}: {event['how']} | "
+            f"{event['bands_it_held']} | {after[0]} | {after[1]} |"
+        )
     lines += [""] + [f"**{failure}**\n" for failure in faults["failures"]]
     return "\n".join(lines)
 

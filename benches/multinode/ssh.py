@@ -31,9 +31,17 @@ class SshHost(Host):
         self.master = self.frozen = None
 
     def options(self):
-        wanted = {"BatchMode": "yes", "ConnectTimeout": self.connect_timeout_s, "ControlPath": self.socket, "ControlPersist": "no",
-                  "ServerAliveInterval": 5, "ServerAliveCountMax": 6, "RequestTTY": "no", "ClearAllForwardings": "yes",
-                  "ForwardAgent": "no"}
+        wanted = {
+            "BatchMode": "yes",
+            "ConnectTimeout": self.connect_timeout_s,
+            "ControlPath": self.socket,
+            "ControlPersist": "no",
+            "ServerAliveInterval": 5,
+            "ServerAliveCountMax": 6,
+            "RequestTTY": "no",
+            "ClearAllForwardings": "yes",
+            "ForwardAgent": "no",
+        }
         port = ["-p", str(self.line.port)] if self.line.port else []
         file = ["-F", self.config] if self.config else []
         return file + [f"-o{name}={value}" for name, value in wanted.items()] + port
@@ -43,10 +51,22 @@ class SshHost(Host):
         return ["ssh", *self.options(), "-oControlMaster=no", "--", self.line.destination, f"sh -c {quoted(script)}"]
 
     def connect(self):
-        command = ["ssh", *self.options(), "-oControlMaster=yes", "--", self.line.destination,
-                   "sh -c 'echo; echo connected; exec cat >/dev/null'"]
-        self.master = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
-                                       start_new_session=True)
+        command = [
+            "ssh",
+            *self.options(),
+            "-oControlMaster=yes",
+            "--",
+            self.line.destination,
+            "sh -c 'echo; echo connected; exec cat >/dev/null'",
+        ]
+        self.master = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            start_new_session=True,
+        )
         connected, said = threading.Event(), []
 
         def listen():
@@ -93,7 +113,7 @@ class SshHost(Host):
         self.master = None
 
     def cut_off(self, process):
-        """Stops the worker, which holds its connections and says nothing any more. It is woken when our end of the pipe closes."""
+        """Stops the worker, which keeps its connections and says nothing. It is woken when our end of the pipe closes."""
         script = f"kill -STOP {process.pid} && read nothing; kill -CONT {process.pid}"
         self.frozen = self.start(f"{process.name}-frozen", ["sh", "-c", script])
         self.frozen.began()
@@ -110,7 +130,9 @@ class SshHost(Host):
         if self.line.address:
             return self.line.address
         file = ["-F", self.config] if self.config else []
-        said = subprocess.run(["ssh", *file, "-G", "--", self.line.destination], capture_output=True, text=True, check=False, timeout=10)
+        said = subprocess.run(
+            ["ssh", *file, "-G", "--", self.line.destination], capture_output=True, text=True, check=False, timeout=10
+        )
         names = [line.split(" ", 1)[1] for line in said.stdout.splitlines() if line.startswith("hostname ")]
         name = names[0] if names else self.line.host
         try:
@@ -120,4 +142,6 @@ class SshHost(Host):
         try:
             return socket.getaddrinfo(name, None, family=socket.AF_INET, type=socket.SOCK_STREAM)[0][4][0]
         except OSError as error:
-            raise Usage(f"{self.name}: the address of {name} is not known here ({error}); give it as address=IP in the hosts file") from None
+            raise Usage(
+                f"{self.name}: the address of {name} is not known here ({error}); give it as address=IP in the hosts file"
+            ) from None

@@ -94,8 +94,14 @@ class Driving:
         self.lab = tempfile.mkdtemp(prefix="multinode-test-")
         self.output = os.path.join(self.lab, "out")
         more = ["--binary", program, "--output", self.output] if is_default else []
-        self.popen = subprocess.Popen([RUN, *words, *more], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                      start_new_session=True)
+        self.popen = subprocess.Popen(
+            [RUN, *words, *more],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
         self.pid, self.stdout, self.stderr = self.popen.pid, "", ""
         self.readers = [threading.Thread(target=self.read, args=(name,), daemon=True) for name in ("stdout", "stderr")]
         for reader in self.readers:
@@ -108,6 +114,7 @@ class Driving:
 
     def until(self, what, condition):
         """Waits for a condition, but not for longer than the driver lives."""
+
         def is_met():
             if condition():
                 return True
@@ -173,18 +180,26 @@ class Sshd:
         self.lab = lab
         self.user_key, self.host_key = self.key("user"), self.key("host")
         self.port = free_port()
-        self.config = self.file("client.conf", f"Host *\nIdentityFile {self.user_key}\nIdentitiesOnly yes\nStrictHostKeyChecking yes\n"
-                                f"UserKnownHostsFile {self.path('known')}\nGlobalKnownHostsFile none\n")
+        self.config = self.file(
+            "client.conf",
+            f"Host *\nIdentityFile {self.user_key}\nIdentitiesOnly yes\nStrictHostKeyChecking yes\n"
+            f"UserKnownHostsFile {self.path('known')}\nGlobalKnownHostsFile none\n",
+        )
         with open(f"{self.host_key}.pub", encoding="utf-8") as key:
             self.file("known", f"[127.0.0.1]:{self.port} {key.read()}")
         shutil.copy(f"{self.user_key}.pub", self.path("authorized"))
-        server = self.file("server.conf", f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.host_key}\nPidFile none\nUsePAM no\n"
-                           f"AuthorizedKeysFile {self.path('authorized')}\nStrictModes no\nPasswordAuthentication no\n"
-                           "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nLogLevel VERBOSE\n")
+        server = self.file(
+            "server.conf",
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.host_key}\nPidFile none\nUsePAM no\n"
+            f"AuthorizedKeysFile {self.path('authorized')}\nStrictModes no\nPasswordAuthentication no\n"
+            "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nLogLevel VERBOSE\n",
+        )
         if os.geteuid() == 0:
             os.makedirs("/run/sshd", mode=0o755, exist_ok=True)  # which sshd wants to be there
         with open(self.path("log"), "wb") as log:
-            self.popen = subprocess.Popen([shutil.which("sshd"), "-D", "-e", "-f", server], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.popen = subprocess.Popen(
+                [shutil.which("sshd"), "-D", "-e", "-f", server], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         try:
             eventually("sshd listens", lambda: self.popen.poll() is not None or "Server listening" in self.log())
             assert self.popen.poll() is None, f"sshd has ended: {self.log()}"
@@ -201,7 +216,9 @@ class Sshd:
         return self.path(name)
 
     def key(self, name):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.path(name)], check=True, stdin=subprocess.DEVNULL)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.path(name)], check=True, stdin=subprocess.DEVNULL
+        )
         return self.path(name)
 
     def log(self):

@@ -12,11 +12,20 @@ from errors import Usage
 
 class HostsFiles(unittest.TestCase):
     def test_every_part_of_a_line_is_read(self):
-        hosts = hosts_file.parse("# our LAN\n\nme@tower:2222 threads=16 dir=/opt/f role=broker address=10.0.0.5  # big\nnas\n[fe80::1]:22\nnas dir=b\n", "lan")
+        hosts = hosts_file.parse(
+            "# our LAN\n\nme@tower:2222 threads=16 dir=/opt/f role=broker address=10.0.0.5  # big\n"
+            "nas\n[fe80::1]:22\nnas dir=b\n",
+            "lan",
+        )
         tower, nas, six, second = hosts
-        self.assertEqual((tower.destination, tower.port, tower.threads, tower.folder, tower.role, tower.address, tower.line),
-                         ("me@tower", 2222, 16, "/opt/f", "broker", "10.0.0.5", 3))
-        self.assertEqual((nas.user, nas.port, nas.threads, nas.folder, nas.role, nas.address), (None, None, None, "fractally-multinode", None, None))
+        self.assertEqual(
+            (tower.destination, tower.port, tower.threads, tower.folder, tower.role, tower.address, tower.line),
+            ("me@tower", 2222, 16, "/opt/f", "broker", "10.0.0.5", 3),
+        )
+        self.assertEqual(
+            (nas.user, nas.port, nas.threads, nas.folder, nas.role, nas.address),
+            (None, None, None, "fractally-multinode", None, None),
+        )
         self.assertEqual((six.host, six.port), ("fe80::1", 22))
         self.assertEqual(second.name, "nas-2", "names tell two hosts on one machine apart")
 
@@ -52,9 +61,13 @@ class HostsFiles(unittest.TestCase):
             self.assertTrue(line.startswith(f"lan.txt:{number}: ") and reason in line, line)
 
     def test_what_no_single_line_is_to_blame_for_is_told_too(self):
-        for text, reason in {"# none\n": "there is no host", "a role=broker\nb role=broker\nc": "lan:2: line 1 has role=broker already",
-                             "a role=broker\n": "no host is left for a worker", "a\nb\na\n": "lan:3: a with this folder stands on line 1 already",
-                             "\n".join(f"h{n}" for n in range(300)): "256 is the limit"}.items():
+        for text, reason in {
+            "# none\n": "there is no host",
+            "a role=broker\nb role=broker\nc": "lan:2: line 1 has role=broker already",
+            "a role=broker\n": "no host is left for a worker",
+            "a\nb\na\n": "lan:3: a with this folder stands on line 1 already",
+            "\n".join(f"h{n}" for n in range(300)): "256 is the limit",
+        }.items():
             with self.subTest(reason), self.assertRaises(Usage) as told:
                 hosts_file.parse(text, "lan")
             self.assertIn(reason, str(told.exception))
@@ -66,13 +79,21 @@ class Options(lab.Case):
             hosts = os.path.join(folder, "hosts.txt")
             with open(hosts, "w", encoding="utf-8") as file:
                 file.write("good\nbad threads=x\n")
-            table = [([], "give a hosts file or --namespaces N"), ([hosts, "--namespaces", "2"], "one of them"),
-                     ([hosts], "hosts.txt:2: threads= must be"), ([os.path.join(folder, "none")], "cannot be read"),
-                     (["--namespaces", "65"], "no whole number from 1 to 64"), ([hosts, "--rate", "1gbit"], "--rate limits the cables of namespaces"),
-                     (["--namespaces", "2", "--rate", "fast"], "--rate must be from"), (["--namespaces", "2", "--at", "5"], "--at says when"),
-                     (["--namespaces", "2", "--lose", "1", "--at", "soon"], "--at: 'soon'"),
-                     (["--namespaces", "2", "--series", "quick"], "--series: 'quick'"), (["--namespaces", "2", "--series", "none"], "nothing to do"),
-                     (["--namespaces", "2", "--bench", "'"], "--bench"), (["--namespaces", "2", "--listen", "tower"], "--listen")]
+            table = [
+                ([], "give a hosts file or --namespaces N"),
+                ([hosts, "--namespaces", "2"], "one of them"),
+                ([hosts], "hosts.txt:2: threads= must be"),
+                ([os.path.join(folder, "none")], "cannot be read"),
+                (["--namespaces", "65"], "no whole number from 1 to 64"),
+                ([hosts, "--rate", "1gbit"], "--rate limits the cables of namespaces"),
+                (["--namespaces", "2", "--rate", "fast"], "--rate must be from"),
+                (["--namespaces", "2", "--at", "5"], "--at says when"),
+                (["--namespaces", "2", "--lose", "1", "--at", "soon"], "--at: 'soon'"),
+                (["--namespaces", "2", "--series", "quick"], "--series: 'quick'"),
+                (["--namespaces", "2", "--series", "none"], "nothing to do"),
+                (["--namespaces", "2", "--bench", "'"], "--bench"),
+                (["--namespaces", "2", "--listen", "tower"], "--listen"),
+            ]
             for words, reason in table:
                 with self.subTest(words), lab.Driving(*words) as driving:
                     self.ends_with(2, driving)

@@ -106,7 +106,9 @@ class Ssh(lab.Case):
             path = os.path.join(self.folder, folder, "fractally")
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "w", encoding="utf-8") as file:
-                file.write("#!/bin/sh\nprintf 'program  fractally 0.0.9\\nengine   fractally-1\\ncores    1\\nkernel   scalar: x\\n'\n")
+                file.write(
+                    "#!/bin/sh\nprintf 'program  fractally 0.0.9\\nengine   fractally-1\\ncores    1\\nkernel   scalar: x\\n'\n"
+                )
             os.chmod(path, 0o755)
         with lab.Driving(*self.hosts(), *wanted) as driving:
             self.ends_with(1, driving)
