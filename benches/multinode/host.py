@@ -24,6 +24,8 @@ grep '^MemTotal' /proc/meminfo | tr -dc 0-9; echo; cut -d' ' -f1-3 /proc/loadavg
 class Host:
     """Runs commands and starts processes in a folder of its own, with `program` as the fractally of the run."""
 
+    broken_code = None  # how the local command ends where the way to the host breaks
+
     def __init__(self, name, run_id, folder, program, *, threads=None, address=None):
         self.name, self.run_id, self.folder, self.program = name, run_id, folder, program
         self.threads, self.address = threads, address
@@ -215,6 +217,8 @@ class Process:
 
     def why(self):
         """Its error, or the last that it logged."""
+        if self.popen.poll() is not None and self.popen.returncode == self.host.broken_code:
+            return f"the connection to its host broke: {last_line(self.said)}".rstrip(": ")
         try:
             log = self.host.read(f"{self.name}.log", 4096)
             errors = [line for line in log.splitlines() if re.search(rb"(?i)\berror\b", line)]

@@ -23,6 +23,8 @@ def needed():
 class SshHost(Host):
     """A host of the hosts file. `folder` and `program` are below the user's home, or absolute."""
 
+    broken_code = 255
+
     def __init__(self, line, run_id, sockets, *, config=None, connect_timeout_s=10):
         super().__init__(line.name, run_id, f"{line.folder}/run-{run_id}", f"{line.folder}/fractally", threads=line.threads)
         self.line, self.config, self.connect_timeout_s = line, config, connect_timeout_s

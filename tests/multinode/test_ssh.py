@@ -79,6 +79,14 @@ class Ssh(lab.Case):
             self.nothing_is_left_of(driving)
         self.only_programs_are_left()
 
+    def test_a_connection_that_breaks_ends_the_run_and_is_told(self):
+        with lab.Driving(*self.hosts(), "--lose", "1", "--at", "600", "--picture", lab.PICTURE) as driving:
+            driving.until_said("the render, on 2 hosts")
+            self.sshd.break_connections()
+            self.ends_with(1, driving)
+            self.assertRegex(driving.kept()["outcome"], r"^failed: 127\.0\.0\.1:[0-9]+(-2)?: .*connection to its host broke")
+            lab.eventually("its processes leave", lambda: not lab.processes_of(driving.pid))
+
     def test_a_host_that_cannot_be_reached_is_told_by_name_and_left_out_if_that_is_wanted(self):
         away = f"127.0.0.1:{lab.free_port()}"
         hosts = self.hosts(f"{away}\n")
