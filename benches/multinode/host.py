@@ -17,6 +17,7 @@ from errors import Failure
 
 MARK = "FRACTALLY_MULTINODE_RUN"
 COMMAND_S = 30  # most that a small command may take
+LEAVE_S = 10  # what processes get to leave by themselves at the very end
 FACTS = """uname -n; uname -srm; (grep -m1 '^model name' /proc/cpuinfo || echo :unknown) | cut -d: -f2-; nproc
 grep '^MemTotal' /proc/meminfo | tr -dc 0-9; echo; cut -d' ' -f1-3 /proc/loadavg"""
 
@@ -191,7 +192,8 @@ class Process:
         """Waits until it runs."""
         self.is_told.wait(timeout_s)
         if self.pid is None:
-            raise Failure(f"{self.host.name}: {self.name} did not start: {last_line(self.said) or 'nothing was said'}")
+            self.wait(1)  # Its pipe closed a moment before it ended.
+            raise Failure(f"{self.host.name}: {self.name} did not start: {self.why() or 'nothing was said'}")
 
     def has_ended(self):
         return self.popen.poll() is not None
@@ -252,6 +254,10 @@ def end_marked(hosts, say, mark=None):
     found = []
     for host in {host.machine: host for host in hosts}.values():
         try:
+            # Where a connection broke, its processes are just leaving.
+            deadline = time.monotonic() + LEAVE_S
+            while host.marked(mark) and time.monotonic() < deadline:
+                time.sleep(0.2)
             for pid, command in host.marked(mark):
                 say(f"{host.name}: process {pid} was left, and is killed: {command[:120]}")
                 host.signal(pid, "KILL", mark)

@@ -206,7 +206,7 @@ class Run:
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
         self.record.known["left"] = left
-        if not wrong:
+        if reached and not wrong:
             self.say(
                 f"nothing is left: no process with {MARK}={self.id} on {len(reached)} hosts"
                 + (", no namespace" if self.lan else "")

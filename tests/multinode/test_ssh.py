@@ -81,7 +81,7 @@ class Ssh(lab.Case):
 
     def test_a_connection_that_breaks_ends_the_run_and_is_told(self):
         with lab.Driving(*self.hosts(), "--lose", "1", "--at", "600", "--picture", lab.PICTURE) as driving:
-            driving.until_said("the render, on 2 hosts")
+            driving.until_it_runs("--account multinode")
             self.sshd.break_connections()
             self.ends_with(1, driving)
             self.assertRegex(driving.kept()["outcome"], r"^failed: 127\.0\.0\.1:[0-9]+(-2)?: .*connection to its host broke")
