@@ -47,17 +47,10 @@ class Record:
     def keep_bench(self, name, text):
         self.bench_files.append(self.keep(f"bench/{name}.json", text))
 
-    def gather_logs(self, hosts, last_bytes):
-        """The end of each log of each host."""
-        for host in hosts if self.folder else []:
-            try:
-                names = host.run(f"cd {shlex.quote(host.folder)} && ls").decode().split()
-                for name in [name for name in names if name.endswith((".log", ".out"))]:
-                    log = host.read(name, last_bytes)
-                    if log.strip():
-                        self.keep(f"logs/{safe(host.name)}-{name}", log)
-            except Failure as failure:
-                self.say(f"its logs could not be had: {failure}")
+    def keep_logs(self, host, last_bytes):
+        """The end of each log of a host."""
+        for name, log in host.logs(last_bytes) if self.folder else []:
+            self.keep(f"logs/{safe(host.name)}-{safe(name)}", log)
 
     def write(self):
         self.known["ended"] = stamp(datetime.datetime.now(datetime.timezone.utc))

@@ -197,7 +197,8 @@ class Run:
         reached = [host for host in everywhere if getattr(host, "master", True)]
         left = end_marked(reached, self.say)
         wrong += [f"{one['host']}: {one.get('command') or one.get('unknown')}, which was left" for one in left]
-        attempt(self.record.gather_logs, reached, self.options.log_bytes)
+        for host, error in self.each(reached, lambda host: self.record.keep_logs(host, self.options.log_bytes)).items():
+            self.say(f"{host.name}: its logs could not be had: {error}")
         for host, error in self.each(reached, lambda host: host.close()).items():
             wrong.append(f"{host.name}: {error}")
         if self.lan:
