@@ -1,4 +1,4 @@
-//! The options of every subcommand. Flag > `FRACTALLY_*` variable > default.
+//! The options of every subcommand. Flag > `FRACTALLY_*` variable > file (`--config`) > default.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, parser::ValueSource};
+use clap::{
+    ArgMatches, Args, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+    parser::ValueSource,
+};
 use fractally_proto::{JobId, Priority, limits};
 use fractally_transport::Endpoint;
 
@@ -16,6 +20,7 @@ pub(crate) use self::{
     detached::{AttachArgs, CancelArgs, FetchArgs, FollowArgs, JobName, ListArgs, ReachArgs, SubmitArgs},
     format::Format,
     picture::PictureArgs,
+    read::Read,
     web::{GatewayArgs, UpArgs, WebArgs},
 };
 use crate::{exit, notation};
@@ -24,6 +29,7 @@ mod bench;
 mod detached;
 mod format;
 mod picture;
+mod read;
 mod web;
 
 /// Renders Julia sets on one machine or on every machine of a LAN.
@@ -33,6 +39,10 @@ pub(crate) struct Cli {
     /// What to log to stderr: error, warn, info, debug, or a filter such as `fractally_broker=debug`.
     #[arg(long, global = true, env = "FRACTALLY_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
+    /// Take options from this TOML file, where neither an option nor a variable sets them; docs/fractally.toml is an example. Paths in it
+    /// are relative to the current directory. An empty name is no file.
+    #[arg(long, global = true, env = "FRACTALLY_CONFIG", value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    pub(crate) config: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -172,15 +182,6 @@ pub(crate) enum Place {
     Local(Option<u32>),
 }
 
-impl Cli {
-    /// Reads the command line and the environment, or says what is wrong and ends the process.
-    pub(crate) fn read() -> (Self, ArgMatches) {
-        let matches = Self::command().get_matches();
-        let cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-        (cli, matches)
-    }
-}
-
 impl RenderArgs {
     /// Where to render, as [`place`] has it.
     ///
@@ -191,8 +192,9 @@ impl RenderArgs {
     }
 }
 
-/// A running broker's grid or local ones: an option on the command line counts for more than a variable, and of two variables the
-/// broker's. `of_local_grid` are the options that a running broker has no use for.
+/// A running broker's grid or local ones: an option on the command line counts for more than a variable or a file, and of two of those the
+/// broker's. `of_local_grid` are the options that a running broker has no use for. `matches` are of the command line and the variables
+/// alone, without the file.
 ///
 /// # Errors
 /// Options of both stand on the command line.
@@ -411,6 +413,8 @@ fn name(name: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]

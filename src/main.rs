@@ -9,6 +9,7 @@ mod attach;
 mod bench;
 mod broker;
 mod cli;
+mod config;
 mod doctor;
 mod exit;
 mod gateway;
@@ -30,7 +31,7 @@ use clap::ArgMatches;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, Read},
     life::Stop,
 };
 
@@ -38,7 +39,10 @@ use crate::{
 const AGENT: &str = concat!("fractally ", env!("CARGO_PKG_VERSION"));
 
 fn main() -> ExitCode {
-    let (cli, matches) = Cli::read();
+    let Read { cli, given, config: _ } = match Cli::read() {
+        Ok(read) => read,
+        Err(failure) => return exit::report(Err(failure)),
+    };
     start_logging(cli.log.as_deref().unwrap_or_else(|| cli.command.default_log()));
     // Before anything exists that a signal would have to undo.
     let stop = match Stop::on_signals(cli.command.drain_timeout()) {
@@ -48,16 +52,16 @@ fn main() -> ExitCode {
     // One thread: the roles that use this runtime only move bytes, and a lone thread moves them with less delay.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli, &matches, stop)),
+        Ok(runtime) => runtime.block_on(run(cli, &given, stop)),
         Err(error) => Err(exit::Failure::from(anyhow::Error::from(error).context("cannot start"))),
     };
     exit::report(ended)
 }
 
-async fn run(cli: Cli, matches: &ArgMatches, stop: Stop) -> Result<(), exit::Failure> {
+async fn run(cli: Cli, given: &ArgMatches, stop: Stop) -> Result<(), exit::Failure> {
     match cli.command {
         Command::Render(options) => {
-            let place = options.place(matches.subcommand_matches("render").unwrap_or(matches))?;
+            let place = options.place(given.subcommand_matches("render").unwrap_or(given))?;
             render::run(options, place, cli.log.as_deref(), stop).await
         }
         Command::Broker(options) => broker::run(options, stop).await,
@@ -72,7 +76,7 @@ async fn run(cli: Cli, matches: &ArgMatches, stop: Stop) -> Result<(), exit::Fai
         Command::Up(options) => gateway::run_up(options, cli.log.as_deref(), stop).await,
         Command::Gateway(options) => gateway::run(options, stop).await,
         Command::Bench(options) => {
-            let matches = matches.subcommand_matches("bench").unwrap_or(matches);
+            let matches = given.subcommand_matches("bench").unwrap_or(given);
             bench::run(*options, matches, cli.log.as_deref(), stop).await
         }
     }
