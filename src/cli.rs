@@ -67,7 +67,7 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Show a broker's workers and jobs.
     Status(StatusArgs),
-    /// Show what this machine computes with, and why.
+    /// Show what this machine computes with, and what stands in the way of a grid.
     Doctor(DoctorArgs),
     /// Start a grid on this machine and put it behind a URL.
     Up(UpArgs),
@@ -370,13 +370,34 @@ pub(crate) struct StatusArgs {
     pub(crate) json: bool,
 }
 
+const DOCTOR_HELP: &str = "\
+Each check says ok, note or bad, and what to do. The exit code is 1 where something is bad. A check that
+gets no answer says so after 5 s a step. To ask a broker's endpoint for workers leaves a line in its log.
+
+Examples:
+  fractally doctor
+  fractally doctor --broker tcp://127.0.0.1:5555 --worker-broker tcp://127.0.0.1:5556
+  fractally doctor --config fractally.toml --state jobs";
+
 /// Options of `doctor`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  fractally doctor")]
+#[command(after_help = DOCTOR_HELP)]
 pub(crate) struct DoctorArgs {
     /// The kernel that computes, as `fractally doctor` lists them; all give the same bits [default: the fastest].
     #[arg(long, value_name = "NAME", env = "FRACTALLY_KERNEL")]
     pub(crate) kernel: Option<String>,
+    /// Ask the broker at this endpoint for clients how it is.
+    #[arg(long, value_name = "ENDPOINT", env = "FRACTALLY_BROKER")]
+    pub(crate) broker: Option<Endpoint>,
+    /// See whether this is a broker's endpoint for workers.
+    #[arg(long, value_name = "ENDPOINT", env = "FRACTALLY_WORKER_BROKER")]
+    pub(crate) worker_broker: Option<Endpoint>,
+    /// See whether a broker can keep jobs in this directory, or does.
+    #[arg(long, value_name = "DIRECTORY", env = "FRACTALLY_STATE")]
+    pub(crate) state: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -32,6 +32,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     cli::{Cli, Command, Read},
+    config::{Config, Refused},
     life::Stop,
 };
 
@@ -39,7 +40,7 @@ use crate::{
 const AGENT: &str = concat!("fractally ", env!("CARGO_PKG_VERSION"));
 
 fn main() -> ExitCode {
-    let Read { cli, given, config: _ } = match Cli::read() {
+    let Read { cli, given, config } = match Cli::read() {
         Ok(read) => read,
         Err(failure) => return exit::report(Err(failure)),
     };
@@ -52,13 +53,13 @@ fn main() -> ExitCode {
     // One thread: the roles that use this runtime only move bytes, and a lone thread moves them with less delay.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli, &given, stop)),
+        Ok(runtime) => runtime.block_on(run(cli, &given, config, stop)),
         Err(error) => Err(exit::Failure::from(anyhow::Error::from(error).context("cannot start"))),
     };
     exit::report(ended)
 }
 
-async fn run(cli: Cli, given: &ArgMatches, stop: Stop) -> Result<(), exit::Failure> {
+async fn run(cli: Cli, given: &ArgMatches, config: Option<Result<Config, Refused>>, stop: Stop) -> Result<(), exit::Failure> {
     match cli.command {
         Command::Render(options) => {
             let place = options.place(given.subcommand_matches("render").unwrap_or(given))?;
@@ -72,7 +73,7 @@ async fn run(cli: Cli, given: &ArgMatches, stop: Stop) -> Result<(), exit::Failu
         Command::Cancel(options) => jobs::run_cancel(options, stop).await,
         Command::List(options) => jobs::run_list(options).await,
         Command::Status(options) => status::run(options).await,
-        Command::Doctor(options) => doctor::run(&options),
+        Command::Doctor(options) => doctor::run(options, config, stop).await,
         Command::Up(options) => gateway::run_up(options, cli.log.as_deref(), stop).await,
         Command::Gateway(options) => gateway::run(options, stop).await,
         Command::Bench(options) => {

@@ -183,3 +183,27 @@ fn a_file_that_cannot_be_read_is_told() {
         assert!(words.iter().all(|word| run.stderr.contains(word)), "{file}: {}", run.stderr);
     }
 }
+
+#[test]
+fn the_example_is_accepted_by_the_program() {
+    let lab = lab();
+    let example = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fractally.toml")).unwrap();
+    // Nothing in it asks doctor for a grid that is not here.
+    let in_use: Vec<_> = example
+        .split("[doctor]")
+        .next()
+        .unwrap()
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if !rest.starts_with(' ') => rest,
+            _ => line,
+        })
+        .collect();
+    for text in [example.clone(), in_use.join("\n")] {
+        let run = run_with(&lab, &text, &[], &["doctor", "--json"]);
+        let report = run.report();
+        assert_eq!(report["checks"][0]["topic"], "config");
+        assert_eq!(report["checks"][0]["verdict"], "ok", "{report}");
+        assert_eq!(report["checks"][0]["text"].as_str().unwrap().contains("broker.listen, broker.client-port"), text != example);
+    }
+}
