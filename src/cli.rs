@@ -19,6 +19,7 @@ pub(crate) use self::{
     bench::{BenchAction, BenchArgs, OutputArgs, ReportArgs},
     detached::{AttachArgs, CancelArgs, FetchArgs, FollowArgs, JobName, ListArgs, ReachArgs, SubmitArgs},
     format::Format,
+    manual::{CompletionsArgs, ManArgs},
     picture::PictureArgs,
     read::Read,
     web::{GatewayArgs, UpArgs, WebArgs},
@@ -28,6 +29,7 @@ use crate::{exit, notation};
 mod bench;
 mod detached;
 mod format;
+mod manual;
 mod picture;
 mod read;
 mod web;
@@ -75,6 +77,10 @@ pub(crate) enum Command {
     Gateway(GatewayArgs),
     /// Measure a grid: how it scales, what it costs, how soon it answers.
     Bench(Box<BenchArgs>),
+    /// Print a script that completes commands and options in a shell.
+    Completions(CompletionsArgs),
+    /// Print a man page, or write all of them.
+    Man(ManArgs),
 }
 
 impl Command {
@@ -83,6 +89,7 @@ impl Command {
             Self::Broker(_) | Self::Worker(_) | Self::Gateway(_) => "info",
             Self::Render(_) | Self::Submit(_) | Self::Attach(_) | Self::Fetch(_) => "warn",
             Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) | Self::Up(_) | Self::Bench(_) => "warn",
+            Self::Completions(_) | Self::Man(_) => "warn",
         }
     }
 
@@ -94,6 +101,7 @@ impl Command {
             Self::Up(UpArgs { web, .. }) | Self::Gateway(GatewayArgs { web, .. }) => web.drain_timeout,
             Self::Render(_) | Self::Submit(_) | Self::Attach(_) | Self::Fetch(_) => Duration::ZERO,
             Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) | Self::Bench(_) => Duration::ZERO,
+            Self::Completions(_) | Self::Man(_) => Duration::ZERO,
         }
     }
 }

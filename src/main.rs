@@ -16,6 +16,7 @@ mod gateway;
 mod grid;
 mod jobs;
 mod life;
+mod manual;
 mod notation;
 mod output;
 mod progress;
@@ -80,6 +81,8 @@ async fn run(cli: Cli, given: &ArgMatches, config: Option<Result<Config, Refused
             let matches = given.subcommand_matches("bench").unwrap_or(given);
             bench::run(*options, matches, cli.log.as_deref(), stop).await
         }
+        Command::Completions(options) => manual::run_completions(&options),
+        Command::Man(options) => manual::run_man(&options),
     }
 }
 

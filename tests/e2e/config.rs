@@ -158,7 +158,8 @@ fn a_wrong_file_is_refused_by_every_role_and_nothing_is_done() {
     }
     assert_eq!(lab.files(), ["f.toml"]);
     // What only tells of the program does not need it.
-    for args in [&["--help"][..], &["broker", "--help"], &["--version"], &["help", "worker"]] {
+    for args in [&["--help"][..], &["broker", "--help"], &["--version"], &["completions", "bash"], &["man"], &["help", "worker"]]
+    {
         assert_eq!(run_with(&lab, wrong, &[], args).code(), 0, "{args:?}");
     }
     // What is wrong with the command line is told by its own words.

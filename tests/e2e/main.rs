@@ -5,7 +5,7 @@
 //! `drain.rs`: asked to stop, they finish what they have. `detached.rs`: jobs that outlive client and broker. `disk.rs`: the disk under
 //! those. `library.rs`: what a server does with the client's library. `peers.rs`: neighbours that break the protocol. `strangers.rs`:
 //! neighbours that speak it well and mean it ill. `attacks.rs`: neighbours that mean harm below it. `metrics.rs`: what monitors are told.
-//! `config.rs`: options from a file. `doctor.rs`: what is told of a machine and a grid.
+//! `config.rs`: options from a file. `doctor.rs`: what is told of a machine and a grid. `manual.rs`: completions and man pages.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -20,6 +20,7 @@ mod input;
 mod lan;
 mod leave;
 mod library;
+mod manual;
 mod metrics;
 mod peers;
 mod picture;
