@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Room that a folder's path must leave for the names of the sockets in it, within the 108 bytes of a Unix socket's path.
-const FOLDER_PATH_MAX: usize = 64;
+pub(crate) const FOLDER_PATH_MAX: usize = 64;
 
 pub(crate) async fn run(args: BrokerArgs, stop: Stop) -> Result<(), Failure> {
     // Held until the end: the folder goes when it is dropped.
@@ -168,7 +168,7 @@ fn serve_metrics(listener: TcpListener, broker: &mut Broker) -> std::io::Result<
 }
 
 /// A new folder that only this user can enter, with a path short enough for sockets.
-fn private_folder() -> Result<TempDir, Failure> {
+pub(crate) fn private_folder() -> Result<TempDir, Failure> {
     let candidates = [std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), Some(std::env::temp_dir()), Some("/tmp".into())];
     // What stands on the ready line must be one word.
     let is_plain = |path: &PathBuf| path.to_str().is_some_and(|path| !path.contains(char::is_whitespace));

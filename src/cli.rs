@@ -1,4 +1,4 @@
-//! The options of every subcommand. Flag > `FRACTALLY_*` variable > default.
+//! The options of every subcommand. Flag > `FRACTALLY_*` variable > file (`--config`) > default.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, parser::ValueSource};
+use clap::{
+    ArgMatches, Args, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+    parser::ValueSource,
+};
 use fractally_proto::{JobId, Priority, limits};
 use fractally_transport::Endpoint;
 
@@ -15,7 +19,9 @@ pub(crate) use self::{
     bench::{BenchAction, BenchArgs, OutputArgs, ReportArgs},
     detached::{AttachArgs, CancelArgs, FetchArgs, FollowArgs, JobName, ListArgs, ReachArgs, SubmitArgs},
     format::Format,
+    manual::{CompletionsArgs, ManArgs},
     picture::PictureArgs,
+    read::Read,
     web::{GatewayArgs, UpArgs, WebArgs},
 };
 use crate::{exit, notation};
@@ -23,7 +29,9 @@ use crate::{exit, notation};
 mod bench;
 mod detached;
 mod format;
+mod manual;
 mod picture;
+mod read;
 mod web;
 
 /// Renders Julia sets on one machine or on every machine of a LAN.
@@ -33,6 +41,10 @@ pub(crate) struct Cli {
     /// What to log to stderr: error, warn, info, debug, or a filter such as `fractally_broker=debug`.
     #[arg(long, global = true, env = "FRACTALLY_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
+    /// Take options from this TOML file, where neither an option nor a variable sets them; docs/fractally.toml is an example. Paths in it
+    /// are relative to the current directory. An empty name is no file.
+    #[arg(long, global = true, env = "FRACTALLY_CONFIG", value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    pub(crate) config: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -57,7 +69,7 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Show a broker's workers and jobs.
     Status(StatusArgs),
-    /// Show what this machine computes with, and why.
+    /// Show what this machine computes with, and what stands in the way of a grid.
     Doctor(DoctorArgs),
     /// Start a grid on this machine and put it behind a URL.
     Up(UpArgs),
@@ -65,6 +77,10 @@ pub(crate) enum Command {
     Gateway(GatewayArgs),
     /// Measure a grid: how it scales, what it costs, how soon it answers.
     Bench(Box<BenchArgs>),
+    /// Print a script that completes commands and options in a shell.
+    Completions(CompletionsArgs),
+    /// Print a man page, or write all of them.
+    Man(ManArgs),
 }
 
 impl Command {
@@ -73,6 +89,7 @@ impl Command {
             Self::Broker(_) | Self::Worker(_) | Self::Gateway(_) => "info",
             Self::Render(_) | Self::Submit(_) | Self::Attach(_) | Self::Fetch(_) => "warn",
             Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) | Self::Up(_) | Self::Bench(_) => "warn",
+            Self::Completions(_) | Self::Man(_) => "warn",
         }
     }
 
@@ -84,6 +101,7 @@ impl Command {
             Self::Up(UpArgs { web, .. }) | Self::Gateway(GatewayArgs { web, .. }) => web.drain_timeout,
             Self::Render(_) | Self::Submit(_) | Self::Attach(_) | Self::Fetch(_) => Duration::ZERO,
             Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) | Self::Bench(_) => Duration::ZERO,
+            Self::Completions(_) | Self::Man(_) => Duration::ZERO,
         }
     }
 }
@@ -172,15 +190,6 @@ pub(crate) enum Place {
     Local(Option<u32>),
 }
 
-impl Cli {
-    /// Reads the command line and the environment, or says what is wrong and ends the process.
-    pub(crate) fn read() -> (Self, ArgMatches) {
-        let matches = Self::command().get_matches();
-        let cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-        (cli, matches)
-    }
-}
-
 impl RenderArgs {
     /// Where to render, as [`place`] has it.
     ///
@@ -191,8 +200,9 @@ impl RenderArgs {
     }
 }
 
-/// A running broker's grid or local ones: an option on the command line counts for more than a variable, and of two variables the
-/// broker's. `of_local_grid` are the options that a running broker has no use for.
+/// A running broker's grid or local ones: an option on the command line counts for more than a variable or a file, and of two of those the
+/// broker's. `of_local_grid` are the options that a running broker has no use for. `matches` are of the command line and the variables
+/// alone, without the file.
 ///
 /// # Errors
 /// Options of both stand on the command line.
@@ -368,13 +378,34 @@ pub(crate) struct StatusArgs {
     pub(crate) json: bool,
 }
 
+const DOCTOR_HELP: &str = "\
+Each check says ok, note or bad, and what to do. The exit code is 1 where something is bad. A check that
+gets no answer says so after 5 s a step. To ask a broker's endpoint for workers leaves a line in its log.
+
+Examples:
+  fractally doctor
+  fractally doctor --broker tcp://127.0.0.1:5555 --worker-broker tcp://127.0.0.1:5556
+  fractally doctor --config fractally.toml --state jobs";
+
 /// Options of `doctor`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  fractally doctor")]
+#[command(after_help = DOCTOR_HELP)]
 pub(crate) struct DoctorArgs {
     /// The kernel that computes, as `fractally doctor` lists them; all give the same bits [default: the fastest].
     #[arg(long, value_name = "NAME", env = "FRACTALLY_KERNEL")]
     pub(crate) kernel: Option<String>,
+    /// Ask the broker at this endpoint for clients how it is.
+    #[arg(long, value_name = "ENDPOINT", env = "FRACTALLY_BROKER")]
+    pub(crate) broker: Option<Endpoint>,
+    /// See whether this is a broker's endpoint for workers.
+    #[arg(long, value_name = "ENDPOINT", env = "FRACTALLY_WORKER_BROKER")]
+    pub(crate) worker_broker: Option<Endpoint>,
+    /// See whether a broker can keep jobs in this directory, or does.
+    #[arg(long, value_name = "DIRECTORY", env = "FRACTALLY_STATE")]
+    pub(crate) state: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -411,6 +442,8 @@ fn name(name: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]

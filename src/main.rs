@@ -9,12 +9,14 @@ mod attach;
 mod bench;
 mod broker;
 mod cli;
+mod config;
 mod doctor;
 mod exit;
 mod gateway;
 mod grid;
 mod jobs;
 mod life;
+mod manual;
 mod notation;
 mod output;
 mod progress;
@@ -30,7 +32,8 @@ use clap::ArgMatches;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, Read},
+    config::{Config, Refused},
     life::Stop,
 };
 
@@ -38,7 +41,10 @@ use crate::{
 const AGENT: &str = concat!("fractally ", env!("CARGO_PKG_VERSION"));
 
 fn main() -> ExitCode {
-    let (cli, matches) = Cli::read();
+    let Read { cli, given, config } = match Cli::read() {
+        Ok(read) => read,
+        Err(failure) => return exit::report(Err(failure)),
+    };
     start_logging(cli.log.as_deref().unwrap_or_else(|| cli.command.default_log()));
     // Before anything exists that a signal would have to undo.
     let stop = match Stop::on_signals(cli.command.drain_timeout()) {
@@ -48,16 +54,16 @@ fn main() -> ExitCode {
     // One thread: the roles that use this runtime only move bytes, and a lone thread moves them with less delay.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli, &matches, stop)),
+        Ok(runtime) => runtime.block_on(run(cli, &given, config, stop)),
         Err(error) => Err(exit::Failure::from(anyhow::Error::from(error).context("cannot start"))),
     };
     exit::report(ended)
 }
 
-async fn run(cli: Cli, matches: &ArgMatches, stop: Stop) -> Result<(), exit::Failure> {
+async fn run(cli: Cli, given: &ArgMatches, config: Option<Result<Config, Refused>>, stop: Stop) -> Result<(), exit::Failure> {
     match cli.command {
         Command::Render(options) => {
-            let place = options.place(matches.subcommand_matches("render").unwrap_or(matches))?;
+            let place = options.place(given.subcommand_matches("render").unwrap_or(given))?;
             render::run(options, place, cli.log.as_deref(), stop).await
         }
         Command::Broker(options) => broker::run(options, stop).await,
@@ -68,13 +74,15 @@ async fn run(cli: Cli, matches: &ArgMatches, stop: Stop) -> Result<(), exit::Fai
         Command::Cancel(options) => jobs::run_cancel(options, stop).await,
         Command::List(options) => jobs::run_list(options).await,
         Command::Status(options) => status::run(options).await,
-        Command::Doctor(options) => doctor::run(&options),
+        Command::Doctor(options) => doctor::run(options, config, stop).await,
         Command::Up(options) => gateway::run_up(options, cli.log.as_deref(), stop).await,
         Command::Gateway(options) => gateway::run(options, stop).await,
         Command::Bench(options) => {
-            let matches = matches.subcommand_matches("bench").unwrap_or(matches);
+            let matches = given.subcommand_matches("bench").unwrap_or(given);
             bench::run(*options, matches, cli.log.as_deref(), stop).await
         }
+        Command::Completions(options) => manual::run_completions(&options),
+        Command::Man(options) => manual::run_man(&options),
     }
 }
 

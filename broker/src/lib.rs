@@ -13,6 +13,6 @@ mod shell;
 mod words;
 
 pub use fractally_broker_core::{Config, JournalBounds, WEIGHT_MAX};
-pub use fractally_journal::OpenError;
+pub use fractally_journal::{Look, OpenError};
 pub use metrics::Metrics;
 pub use shell::{Broker, Guards, State};

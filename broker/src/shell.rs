@@ -9,7 +9,7 @@ use std::{
 };
 
 use fractally_broker_core::{ClientId, Config, Core, Effect, FromJournal, ReadStrips, ToJournal, WorkerId, WorkerSays};
-use fractally_journal::{Journal, Lost, OpenError, Recovered};
+use fractally_journal::{Journal, Look, Lost, OpenError, Recovered};
 use fractally_proto::{DecodeError, ErrorCode, Message, Strips};
 use fractally_transport::{BindError, Endpoint, GuardConfig, Hub, HubEvent, Peer, Turn};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
@@ -73,6 +73,14 @@ impl State {
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         let (journal, found, lost) = Journal::open(directory)?;
         Ok(Self { journal, found, lost })
+    }
+
+    /// Looks at a state directory without changing anything in it, also while a broker has it open.
+    ///
+    /// # Errors
+    /// It is missing or none, is of a newer version, or the system refuses.
+    pub fn look(directory: &Path) -> Result<Look, OpenError> {
+        Journal::look(directory)
     }
 }
 

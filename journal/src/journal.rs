@@ -11,7 +11,7 @@ use bytes::Bytes;
 use fractally_proto::{JobId, Layout, StripMeta};
 
 use crate::{
-    EndRecord, Error, JobRecord, Lost, OpenError, Recovered,
+    EndRecord, Error, JobRecord, Look, Lost, OpenError, Recovered,
     disk::{Disk, OsDisk},
     error::{At, AtPath},
     files::{FOLDER_BYTES, OpenFiles, Pair, Paths, on_disk},
@@ -124,6 +124,14 @@ impl Journal {
     /// Another broker has it open, it is none, a newer version wrote it, or the operating system refuses.
     pub fn open(dir: &Path) -> Result<(Self, Vec<Recovered>, Vec<Lost>), OpenError> {
         open::open(Box::new(OsDisk::default()), dir)
+    }
+
+    /// Looks at the state directory `dir` without changing anything in it. A broker may have it open.
+    ///
+    /// # Errors
+    /// It is missing or no state directory, a newer version wrote it, or the operating system refuses.
+    pub fn look(dir: &Path) -> Result<Look, OpenError> {
+        open::look(&OsDisk::default(), dir)
     }
 
     pub(crate) fn new(disk: Box<dyn Disk>, paths: Paths) -> Self {

@@ -25,6 +25,6 @@ mod sim;
 
 pub use error::{Error, OpenError, ReadError};
 pub use journal::{Journal, Stored, Strips};
-pub use open::{Lost, Recovered};
+pub use open::{Look, Lost, Recovered};
 pub use records::{EndRecord, JobRecord, KeptEnding, Totals};
 pub use seal::Damage;

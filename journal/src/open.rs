@@ -51,6 +51,27 @@ pub struct Lost {
     pub why: String,
 }
 
+/// A state directory as somebody sees it who changes nothing in it, and takes no lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// It is empty: the first broker makes it a state directory.
+    pub is_new: bool,
+    /// Jobs in it, whatever their state.
+    pub jobs: usize,
+    /// Jobs that were set aside because their record could not be read.
+    pub damaged: usize,
+}
+
+pub(crate) fn look(disk: &dyn Disk, dir: &Path) -> Result<Look, OpenError> {
+    let paths = Paths::new(dir);
+    let is_new = !check_format(disk, &paths)?;
+    let names_in = |folder: PathBuf| match disk.kind(&folder).at(&folder)? {
+        Kind::Folder => Ok(disk.names(&folder).at(&folder)?.len()),
+        Kind::Nothing | Kind::File(_) | Kind::Other => Ok::<_, OpenError>(0),
+    };
+    Ok(Look { is_new, jobs: names_in(paths.jobs())?, damaged: names_in(paths.damaged())? })
+}
+
 pub(crate) fn open(mut disk: Box<dyn Disk>, dir: &Path) -> Result<(Journal, Vec<Recovered>, Vec<Lost>), OpenError> {
     let paths = Paths::new(dir);
     disk.create_folder(dir).at(dir)?;

@@ -6,19 +6,23 @@
 //! those. `library.rs`: what a server does with the client's library. `peers.rs`: neighbours that break the protocol. `strangers.rs`:
 //! neighbours that speak it well and mean it ill. `attacks.rs`: neighbours that mean harm below it. `metrics.rs`: what monitors are told.
 //! `bench.rs`: what `fractally bench` measures, and that it measures it.
+//! `config.rs`: options from a file. `doctor.rs`: what is told of a machine and a grid. `manual.rs`: completions and man pages.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod attacks;
 mod bench;
+mod config;
 mod detached;
 mod disk;
+mod doctor;
 mod drain;
 mod formats;
 mod input;
 mod lan;
 mod leave;
 mod library;
+mod manual;
 mod metrics;
 mod peers;
 mod picture;
