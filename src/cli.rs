@@ -14,6 +14,7 @@ pub(crate) use self::{
     detached::{AttachArgs, CancelArgs, FetchArgs, FollowArgs, JobName, ListArgs, ReachArgs, SubmitArgs},
     format::Format,
     picture::PictureArgs,
+    top::TopArgs,
     web::{GatewayArgs, UpArgs, WebArgs},
 };
 use crate::{exit, notation};
@@ -21,6 +22,7 @@ use crate::{exit, notation};
 mod detached;
 mod format;
 mod picture;
+mod top;
 mod web;
 
 /// Renders Julia sets on one machine or on every machine of a LAN.
@@ -54,6 +56,8 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Show a broker's workers and jobs.
     Status(StatusArgs),
+    /// Watch a broker's workers and jobs in the terminal.
+    Top(TopArgs),
     /// Show what this machine computes with, and why.
     Doctor(DoctorArgs),
     /// Start a grid on this machine and put it behind a URL.
@@ -68,6 +72,8 @@ impl Command {
             Self::Broker(_) | Self::Worker(_) | Self::Gateway(_) => "info",
             Self::Render(_) | Self::Submit(_) | Self::Attach(_) | Self::Fetch(_) => "warn",
             Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) | Self::Up(_) => "warn",
+            // A line would tear its screen; it shows there what goes wrong.
+            Self::Top(_) => "off",
         }
     }
 
@@ -78,7 +84,7 @@ impl Command {
             Self::Worker(args) => args.drain_timeout,
             Self::Up(UpArgs { web, .. }) | Self::Gateway(GatewayArgs { web, .. }) => web.drain_timeout,
             Self::Render(_) | Self::Submit(_) | Self::Attach(_) | Self::Fetch(_) => Duration::ZERO,
-            Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) => Duration::ZERO,
+            Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Top(_) | Self::Doctor(_) => Duration::ZERO,
         }
     }
 }

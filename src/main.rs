@@ -21,6 +21,7 @@ mod render;
 mod status;
 mod submit;
 mod table;
+mod top;
 mod worker;
 
 use std::{io::IsTerminal, process::ExitCode};
@@ -67,6 +68,7 @@ async fn run(cli: Cli, matches: &ArgMatches, stop: Stop) -> Result<(), exit::Fai
         Command::Cancel(options) => jobs::run_cancel(options, stop).await,
         Command::List(options) => jobs::run_list(options).await,
         Command::Status(options) => status::run(options).await,
+        Command::Top(options) => top::run(options, stop).await,
         Command::Doctor(options) => doctor::run(&options),
         Command::Up(options) => gateway::run_up(options, cli.log.as_deref(), stop).await,
         Command::Gateway(options) => gateway::run(options, stop).await,
