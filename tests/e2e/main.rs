@@ -4,7 +4,8 @@
 //! `formats.rs`: other formats than PNG. `input.rs`: bad input is told clearly. `lan.rs`: broker, workers and clients on their own.
 //! `drain.rs`: asked to stop, they finish what they have. `detached.rs`: jobs that outlive client and broker. `disk.rs`: the disk under
 //! those. `library.rs`: what a server does with the client's library. `peers.rs`: neighbours that break the protocol. `strangers.rs`:
-//! neighbours that speak it well and mean it ill. `attacks.rs`: neighbours that mean harm below it. `metrics.rs`: what monitors are told.
+//! neighbours that speak it well and mean it ill. `attacks.rs`: neighbours that mean harm below it. `metrics.rs`: what monitors are told. `top.rs`: what
+//! people see who watch a grid in a terminal.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -23,6 +24,7 @@ mod picture;
 mod reference;
 mod request_id;
 mod strangers;
+mod top;
 
 use fractally_testkit::Lab;
 
