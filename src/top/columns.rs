@@ -70,7 +70,7 @@ pub(crate) fn worker_row(worker: &WorkerStatus, figures: WorkerFigures) -> Vec<C
     };
     let failed = if worker.bands_failed > 0 { Look::Odd } else { Look::Plain };
     let heard = if worker.silent_ms > LATE_MS { Look::Odd } else { Look::Plain };
-    let per_thread = worker.iterations_per_s.map_or_else(unknown, |rate| figure(rate));
+    let per_thread = worker.iterations_per_s.map_or_else(unknown, figure);
     vec![
         worker.name.as_str().into(),
         worker.kernel.as_str().into(),

@@ -111,14 +111,14 @@ fn header(painter: &mut Painter<'_>, area: Rect, model: &Model, status: &Status)
         8..16 => 3,
         _ => HEADER,
     };
-    let lines: [&dyn Fn(&mut Painter<'_>, Rect); 4] = [
-        &|painter, row| whose(painter, row, model, status),
-        &|painter, row| rates(painter, row, model),
-        &|painter, row| crowd(painter, row, model, status),
-        &|painter, row| bands(painter, row, status),
-    ];
-    for (y, line) in (area.y..area.y + height).zip(lines) {
-        line(painter, Rect { y, height: 1, ..area });
+    for line in 0..height {
+        let row = Rect { y: area.y + line, height: 1, ..area };
+        match line {
+            0 => whose(painter, row, model, status),
+            1 => rates(painter, row, model),
+            2 => crowd(painter, row, model, status),
+            _ => bands(painter, row, status),
+        }
     }
     height
 }
@@ -145,20 +145,21 @@ fn whose(painter: &mut Painter<'_>, row: Rect, model: &Model, status: &Status) {
 fn rates(painter: &mut Painter<'_>, row: Rect, model: &Model) {
     let rates = model.looks.figures().rates;
     let told = |of: &dyn Fn(Rates) -> Option<String>| rates.and_then(of).unwrap_or_else(|| "-".to_owned());
-    let parts: [(&str, String, fn(&Rates) -> f64); 3] = [
-        ("iterations", told(&|rates| Some(format!("{}/s", figure(rates.iterations)))), |rates| rates.iterations),
-        ("bands", told(&|rates| Some(format!("{}/s", figure(rates.bands)))), |rates| rates.bands),
-        ("tiles", told(&|rates| Some(format!("{}/s", bytes(rates.bytes?)))), |rates| rates.bytes.unwrap_or(0.0)),
+    let parts = [
+        ("iterations", told(&|rates| Some(format!("{}/s", figure(rates.iterations))))),
+        ("bands", told(&|rates| Some(format!("{}/s", figure(rates.bands))))),
+        ("tiles", told(&|rates| Some(format!("{}/s", bytes(rates.bytes?))))),
     ];
     let (mut x, mut left) = (row.x, 3);
-    for (name, told, of) in parts {
+    for (part, (name, told)) in parts.iter().enumerate() {
         // Each has an even share of what is left.
         let width = (row.right() - x) / left;
         left -= 1;
         let end = x + width;
-        let label = if width < 20 { &name[..name.len().min(4)] } else { name };
-        let at = painter.line((x, row.y), width, &[(label, Look::Faint), (" ", Look::Plain), (&told, Look::Strong)]);
+        let label = if width < 20 { &name[..name.len().min(4)] } else { *name };
+        let at = painter.line((x, row.y), width, &[(label, Look::Faint), (" ", Look::Plain), (told, Look::Strong)]);
         let room = end.saturating_sub(at + 2);
+        let of = |rates: &Rates| [rates.iterations, rates.bands, rates.bytes.unwrap_or(0.0)][part];
         let curve = spark(model.looks.trend().map(of), room.into());
         painter.put((at + 1, row.y), room, &curve, Look::Good);
         x = end;
