@@ -22,6 +22,7 @@ pub(crate) use self::{
     manual::{CompletionsArgs, ManArgs},
     picture::PictureArgs,
     read::Read,
+    top::TopArgs,
     web::{GatewayArgs, UpArgs, WebArgs},
 };
 use crate::{exit, notation};
@@ -32,6 +33,7 @@ mod format;
 mod manual;
 mod picture;
 mod read;
+mod top;
 mod web;
 
 /// Renders Julia sets on one machine or on every machine of a LAN.
@@ -69,6 +71,8 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Show a broker's workers and jobs.
     Status(StatusArgs),
+    /// Watch a broker's workers and jobs in the terminal.
+    Top(TopArgs),
     /// Show what this machine computes with, and what stands in the way of a grid.
     Doctor(DoctorArgs),
     /// Start a grid on this machine and put it behind a URL.
@@ -90,6 +94,8 @@ impl Command {
             Self::Render(_) | Self::Submit(_) | Self::Attach(_) | Self::Fetch(_) => "warn",
             Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) | Self::Up(_) | Self::Bench(_) => "warn",
             Self::Completions(_) | Self::Man(_) => "warn",
+            // A line would tear its screen; it shows there what goes wrong.
+            Self::Top(_) => "off",
         }
     }
 
@@ -102,6 +108,7 @@ impl Command {
             Self::Render(_) | Self::Submit(_) | Self::Attach(_) | Self::Fetch(_) => Duration::ZERO,
             Self::Cancel(_) | Self::List(_) | Self::Status(_) | Self::Doctor(_) | Self::Bench(_) => Duration::ZERO,
             Self::Completions(_) | Self::Man(_) => Duration::ZERO,
+            Self::Top(_) => Duration::ZERO,
         }
     }
 }

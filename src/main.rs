@@ -24,6 +24,7 @@ mod render;
 mod status;
 mod submit;
 mod table;
+mod top;
 mod worker;
 
 use std::{io::IsTerminal, process::ExitCode};
@@ -75,6 +76,7 @@ async fn run(cli: Cli, given: &ArgMatches, config: Option<Result<Config, Refused
         Command::List(options) => jobs::run_list(options).await,
         Command::Status(options) => status::run(options).await,
         Command::Doctor(options) => doctor::run(options, config, stop).await,
+        Command::Top(options) => top::run(options, stop).await,
         Command::Up(options) => gateway::run_up(options, cli.log.as_deref(), stop).await,
         Command::Gateway(options) => gateway::run(options, stop).await,
         Command::Bench(options) => {

@@ -25,9 +25,12 @@ pub(crate) fn table<const N: usize>(text: &mut String, heads: [&str; N], rows: &
     }
 }
 
-/// A text without control characters.
+/// A text without control characters, and without those that turn the direction of what follows or are not seen at all.
 pub(crate) fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    let is_order = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    text.chars().map(|c| if is_order(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// A class as it is written in options.

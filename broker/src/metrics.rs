@@ -217,7 +217,7 @@ impl Metrics {
     }
 
     pub(crate) fn on_tally(&self, tally: &Tally) {
-        let Tally { leased: _, retries, backups, delivered, withdrawn, given_back, failed, iterations, compute_ns } = *tally;
+        let Tally { retries, backups, delivered, withdrawn, given_back, failed, iterations, compute_ns, .. } = *tally;
         let ends =
             [delivered, withdrawn, given_back, failed].into_iter().enumerate().map(|(end, tries)| (self.bands.at(end), tries));
         let rest = [(&self.band_retries, retries), (&self.backup_attempts, backups), (&self.iterations, iterations)];

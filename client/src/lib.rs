@@ -5,7 +5,7 @@
 //!
 //! Read next: `follow.rs` for the life of a job that is followed, `render.rs` and `attach.rs` for how one begins, `detached.rs` for
 //! jobs that nobody waits for, `assemble.rs` for the bytes of a file, `convert.rs` for those of other formats, `sink.rs`, `file.rs` and `pipe.rs` for where they go, `session.rs`
-//! for a connection and `sessions.rs` for those that are used again.
+//! for a connection, `sessions.rs` for those that are used again, and `monitor.rs` for one that lasts while somebody watches.
 
 mod assemble;
 mod attach;
@@ -14,6 +14,7 @@ mod detached;
 mod file;
 mod follow;
 mod inbox;
+mod monitor;
 mod owed;
 mod pipe;
 mod question;
@@ -31,6 +32,7 @@ pub use convert::{CONVERT_PIXELS_MAX, ConvertError, PictureFormat, convert};
 pub use detached::{Cancelled, KeepOptions, Kept, cancel, find, is_over, keep, list};
 pub use file::OutputFile;
 pub use follow::{Event, RenderError, Rendered, WINDOW_BYTES};
+pub use monitor::Monitor;
 pub use pipe::{PipeReader, PipeWriter, pipe};
 pub use render::{RenderOptions, render};
 pub use session::{Broker, SessionError};

@@ -18,11 +18,7 @@ pub(crate) trait Question {
 pub(crate) async fn over<Q: Question>(broker: &Broker, within: Duration, mut question: Q) -> Result<Q::Answer, SessionError> {
     let mut session = Session::open(broker).await?;
     loop {
-        let answer = match tokio::time::timeout(within, question.ask(&mut session)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(session.unanswered()),
-        };
-        match answer {
+        match ask_within(within, &mut question, &mut session).await {
             Ok(answer) => {
                 session.close(FAREWELL).await;
                 return Ok(answer);
@@ -30,5 +26,20 @@ pub(crate) async fn over<Q: Question>(broker: &Broker, within: Duration, mut que
             Err(_) if session.is_doubtful() => session = session.replace(broker).await?,
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Asks over one session, which has `within` for the answer.
+///
+/// # Errors
+/// [`SessionError`]; nothing more is to be asked over that session.
+pub(crate) async fn ask_within<Q: Question>(
+    within: Duration,
+    question: &mut Q,
+    session: &mut Session,
+) -> Result<Q::Answer, SessionError> {
+    match tokio::time::timeout(within, question.ask(session)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(session.unanswered()),
     }
 }

@@ -13,11 +13,7 @@ use crate::{
 /// # Errors
 /// [`SessionError`] when the broker does not answer within its connect timeout.
 pub async fn status(broker: &Broker) -> Result<Status, SessionError> {
-    ask(broker, &Message::StatusQuery, |message| match message {
-        Message::StatusReport(payload) => Some(Status::decode(payload)),
-        _ => None,
-    })
-    .await
+    ask(broker, &Message::StatusQuery, status_in).await
 }
 
 /// What happened to the bands of a job, if the broker knows of it.
@@ -25,29 +21,42 @@ pub async fn status(broker: &Broker) -> Result<Status, SessionError> {
 /// # Errors
 /// [`SessionError`] when the broker does not answer within its connect timeout.
 pub async fn story(broker: &Broker, job: JobId) -> Result<Option<JobStory>, SessionError> {
-    let report = ask(broker, &Message::JobQuery(JobQuery { job }), |message| match message {
+    Ok(ask(broker, &Message::JobQuery(JobQuery { job }), story_in).await?.story)
+}
+
+/// An answer of this sort, if the message is one.
+pub(crate) type Reported<T> = Option<Result<T, DecodeError>>;
+
+pub(crate) fn status_in(message: &Message) -> Reported<Status> {
+    match message {
+        Message::StatusReport(payload) => Some(Status::decode(payload)),
+        _ => None,
+    }
+}
+
+pub(crate) fn story_in(message: &Message) -> Reported<JobReport> {
+    match message {
         Message::JobReport(payload) => Some(JobReport::decode(payload)),
         _ => None,
-    })
-    .await?;
-    Ok(report.story)
+    }
 }
 
 /// Says one thing and waits for the answer.
 pub(crate) async fn ask<T: Send>(
     broker: &Broker,
     question: &Message,
-    answer_in: impl Fn(&Message) -> Option<Result<T, DecodeError>> + Send,
+    answer_in: impl Fn(&Message) -> Reported<T> + Send,
 ) -> Result<T, SessionError> {
     over(broker, broker.connect_timeout, Ask { question, answer_in }).await
 }
 
-struct Ask<'a, F> {
-    question: &'a Message,
-    answer_in: F,
+/// One thing to say, and what answers it.
+pub(crate) struct Ask<'a, F> {
+    pub(crate) question: &'a Message,
+    pub(crate) answer_in: F,
 }
 
-impl<T: Send, F: Fn(&Message) -> Option<Result<T, DecodeError>> + Send> Question for Ask<'_, F> {
+impl<T: Send, F: Fn(&Message) -> Reported<T> + Send> Question for Ask<'_, F> {
     type Answer = T;
 
     async fn ask(&mut self, session: &mut Session) -> Result<T, SessionError> {

@@ -33,7 +33,7 @@ pub use names::{ContentId, Holder, NO_OP_ENGINE, NameError, RequestId};
 pub use refusal::{Refusal, RefusalCode};
 pub use request::{Colour, Request, Size, Window};
 pub use status::{
-    BrokerStatus, DamagedJob, JobList, JobReport, JobState, JobStatus, JobStory, JournalStatus, ListedJob, Status, TryEnd,
-    TryStory, WorkerStatus,
+    BrokerStatus, DamagedJob, Fault, FaultKind, JobList, JobReport, JobState, JobStatus, JobStory, JournalStatus, ListedJob,
+    Status, Totals, TryEnd, TryStory, WorkerStatus,
 };
 pub use strips::{Band, Layout};

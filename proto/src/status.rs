@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, JobId, Priority, Request};
+use crate::{AttemptId, Epoch, JobId, Priority, Request};
 
 /// The broker, its workers and its jobs at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,9 +30,86 @@ pub struct BrokerStatus {
     pub jobs_lost: u64,
     /// Bytes of tiles held for clients.
     pub held_bytes: u64,
+    /// This life of the broker; absent where it does not tell, as those before it was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Epoch>,
+    /// What has been done since it started; absent where it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<Totals>,
+    /// What went wrong lately, the latest first: a few of each kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
     /// The journal, where the broker keeps one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<JournalStatus>,
+}
+
+/// What has been done since a broker started. Nothing of it decreases while its epoch is the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Totals {
+    /// Bands that were leased, each try counted.
+    pub leased: u64,
+    /// Of these, tries at bands that an earlier try had given back or failed at.
+    pub retries: u64,
+    /// Of these, second tries at bands that somebody else was late with.
+    pub backups: u64,
+    /// Tries that ended with the tile.
+    pub delivered: u64,
+    /// Tries that ended because another was sooner, or the job was over.
+    pub withdrawn: u64,
+    /// Tries that ended without blame.
+    pub given_back: u64,
+    /// Tries that failed.
+    pub failed: u64,
+    /// Iterations of delivered bands.
+    pub iterations: u64,
+    /// Encoded bytes of delivered bands.
+    pub tile_bytes: u64,
+    /// Workers that went without goodbye: lost, silent, or sent away.
+    pub workers_lost: u64,
+    /// Jobs that failed; those that were cancelled are not among them.
+    pub jobs_failed: u64,
+    /// Requests that were refused.
+    pub refused: u64,
+}
+
+/// Something that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Milliseconds since it happened.
+    pub ago_ms: u64,
+    /// What it was.
+    pub kind: FaultKind,
+    /// The worker as it calls itself, or the account of the client; empty where nobody is named.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub who: String,
+    /// The job that it happened to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    /// Why, for people.
+    pub why: String,
+}
+
+/// Kinds of [`Fault`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// A try at a band failed.
+    BandFailed,
+    /// A worker went without goodbye.
+    WorkerLost,
+    /// A worker failed at one band after another, and is leased nothing for a while.
+    WorkerBenched,
+    /// A job failed.
+    JobFailed,
+    /// A request was refused.
+    Refused,
+    /// A client broke the protocol and was sent away.
+    ClientExpelled,
+    /// One that this version does not know.
+    #[serde(other)]
+    Other,
 }
 
 /// What is kept of detached jobs.
@@ -76,6 +153,10 @@ pub struct WorkerStatus {
     pub connected_ms: u64,
     /// Milliseconds since it was last heard from.
     pub silent_ms: u64,
+    /// Thread time since it connected in which it had bands to compute, milliseconds: at most `threads` times `connected_ms`. Absent where
+    /// the broker does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy_ms: Option<u64>,
     /// Milliseconds for which it is leased nothing, because it failed at one band after another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub benched_ms: Option<u64>,
@@ -108,6 +189,12 @@ pub struct JobStatus {
     pub attempts: u64,
     /// Bytes of tiles held for it.
     pub held_bytes: u64,
+    /// Workers that hold bands of it.
+    #[serde(default)]
+    pub workers: u32,
+    /// Iterations of its delivered bands, in this life of the broker.
+    #[serde(default)]
+    pub iterations: u64,
     /// Milliseconds since it was accepted.
     pub age_ms: u64,
     /// Milliseconds that the rest will take, as far as is known.
@@ -269,4 +356,38 @@ pub enum TryEnd {
     GivenBack,
     /// It failed.
     Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Older {
+        agent: &'static str,
+        uptime_ms: u64,
+        clients: u32,
+        jobs_done: u64,
+        jobs_lost: u64,
+        held_bytes: u64,
+    }
+
+    #[derive(Serialize)]
+    struct Newer {
+        ago_ms: u64,
+        kind: &'static str,
+        why: &'static str,
+        depth: u32,
+    }
+
+    /// A broker may be older than who asks it, or newer.
+    #[test]
+    fn what_a_broker_does_not_tell_yet_is_absent_and_what_it_tells_beyond_us_is_no_error() {
+        let older = Older { agent: "a", uptime_ms: 1, clients: 0, jobs_done: 0, jobs_lost: 0, held_bytes: 0 };
+        let older: BrokerStatus = rmp_serde::from_slice(&rmp_serde::to_vec_named(&older).unwrap()).unwrap();
+        assert_eq!((older.epoch, older.totals, older.faults.len()), (None, None, 0));
+        let newer = Newer { ago_ms: 5, kind: "flooded", why: "w", depth: 3 };
+        let newer: Fault = rmp_serde::from_slice(&rmp_serde::to_vec_named(&newer).unwrap()).unwrap();
+        assert_eq!((newer.kind, newer.who.as_str(), newer.job), (FaultKind::Other, "", None));
+    }
 }

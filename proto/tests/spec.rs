@@ -41,6 +41,9 @@ fn status() -> Status {
         jobs_done: 2,
         jobs_lost: 0,
         held_bytes: 0,
+        epoch: None,
+        totals: None,
+        faults: vec![],
         journal: None,
     };
     Status { broker, workers: vec![], jobs: vec![] }

@@ -7,6 +7,7 @@
 //! neighbours that speak it well and mean it ill. `attacks.rs`: neighbours that mean harm below it. `metrics.rs`: what monitors are told.
 //! `bench.rs`: what `fractally bench` measures, and that it measures it.
 //! `config.rs`: options from a file. `doctor.rs`: what is told of a machine and a grid. `manual.rs`: completions and man pages.
+//! `top.rs`: what people see who watch a grid in a terminal.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -29,6 +30,7 @@ mod picture;
 mod reference;
 mod request_id;
 mod strangers;
+mod top;
 
 use fractally_testkit::Lab;
 

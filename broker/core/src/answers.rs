@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use fractally_proto::{AttemptId, Band, BandFailed, BandFailure, JobId, RowSample, Samples, StripMeta, Tile, TryEnd, limits};
+use fractally_proto::{AttemptId, Band, BandFailed, BandFailure, JobId, RowSample, Samples, StripMeta, Tile, TryEnd};
 
 use crate::{
     Core, Effect, Ending, Note, PayloadId, Why, WorkerId,
+    faults::clipped,
     fleet::speed_after,
     job::{Holder, Work, bytes_of},
     shares::Spent,
@@ -103,6 +104,7 @@ impl Core {
         self.count_tile(from, iterations);
         self.tally.iterations = self.tally.iterations.saturating_add(iterations);
         self.tally.compute_ns = self.tally.compute_ns.saturating_add(tile.compute_ns);
+        self.tally.tile_bytes = self.tally.tile_bytes.saturating_add(bytes_of(&tile.strips));
         // A mirror tells nothing of the rows beside it, nor how fast its worker iterates.
         if !is_mirror {
             self.learn_speed(from, units, iterations, tile.compute_ns);
@@ -196,7 +198,7 @@ impl Core {
             return;
         }
         let What::Band(band) = held.what else { return self.probe_over(held.job) };
-        let reason = clipped(failed.reason);
+        let reason = clipped(&failed.reason);
         let (why, blamed) = match failed.failure {
             BandFailure::Crashed => (Why::Crashed(reason), true),
             BandFailure::Declined => (Why::Declined(reason), true),
@@ -238,10 +240,4 @@ impl Core {
         let (last, times) = (rows.end.saturating_sub(1), work.failed_on.len());
         format!("rows {} to {last} failed {times} times, on workers {}; the last: {why}", rows.start, workers.join(", "))
     }
-}
-
-/// A peer's text, cut at the limit for texts.
-fn clipped(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(limits::TEXT_BYTES_MAX));
-    text
 }

@@ -1,6 +1,6 @@
 //! What a monitor is told: how much of everything there is now, and what has been done since the start.
 //!
-//! Read next: `status`, which tells of everybody by name.
+//! Read next: `status`, which tells of everybody by name, and `faults`, which tells what went wrong.
 
 use fractally_proto::{JournalStatus, TryEnd};
 
@@ -61,6 +61,14 @@ pub struct Tally {
     pub iterations: u64,
     /// Thread time of delivered bands, as their workers measured it, nanoseconds.
     pub compute_ns: u64,
+    /// Encoded bytes of delivered bands.
+    pub tile_bytes: u64,
+    /// Workers that went without BYE.
+    pub workers_lost: u64,
+    /// Jobs that failed.
+    pub jobs_failed: u64,
+    /// SUBMIT and KEEP that were REFUSED.
+    pub refused: u64,
 }
 
 impl Tally {

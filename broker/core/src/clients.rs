@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use fractally_proto::{Ack, ByeOk, Cancel, Done, ErrorCode, ErrorReport, Failed, Hello, JobId, Message, limits};
+use fractally_proto::{Ack, ByeOk, Cancel, Done, ErrorCode, ErrorReport, Failed, FaultKind, Hello, JobId, Message, limits};
 
 use crate::{
     ClientId, ClientSays, Core, Effect, Ending, Note, Why,
@@ -219,6 +219,10 @@ impl Core {
                 self.jobs_lost += 1;
                 self.forgive(id);
             }
+        }
+        if let Ending::Failed(reason) = &ending {
+            self.tally.jobs_failed += 1;
+            self.faults.remember(now, FaultKind::JobFailed, &job.account, Some(id), reason);
         }
         self.archive(now, id, &job, ending.to_string());
         let lasted = now.saturating_sub(job.accepted_at);

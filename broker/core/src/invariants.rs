@@ -55,6 +55,8 @@ impl Core {
         for (&id, worker) in &self.workers {
             let (held, credit) = (worker.credit_used(), worker.about.credit);
             assert!(held <= u64::from(credit), "worker {id} holds {held} bands with a credit of {credit}");
+            let (busy, threads) = (worker.busy.threads(), worker.about.threads);
+            assert!(busy <= threads, "worker {id} computes with {busy} of {threads} threads");
             for (&attempt, Held { job, what, fenced, .. }) in &worker.leases {
                 if !fenced {
                     living.insert((*job, attempt), (id, *what));

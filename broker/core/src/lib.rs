@@ -15,7 +15,7 @@
 //!
 //! Read next: `job` (the strips of one job and the invariants they keep), `schedule` (who gets which band), `shares` (whose turn it is),
 //! `way` (what busy workers give back for better jobs), `helpers` (what idle ones take over), `bounds` (what one account may have), `answers` (what workers send back, and blame), `submit` and `clients` (a job's life as its client sees it),
-//! `cost` (how long a band will take), `census` (what a monitor is told), `invariants` (what must hold after every event).
+//! `cost` (how long a band will take), `census` and `faults` (what a monitor is told), `invariants` (what must hold after every event).
 
 #[macro_use]
 mod sabotage;
@@ -29,6 +29,7 @@ mod config;
 mod cost;
 mod effect;
 mod event;
+mod faults;
 mod fleet;
 mod helpers;
 mod invariants;
@@ -57,12 +58,13 @@ pub use census::{Census, JobsNow, Tally};
 pub use config::{Config, JournalBounds, WEIGHT_MAX};
 pub use effect::{Effect, Ending, Note, Why};
 pub use event::{ClientId, ClientSays, PayloadId, WorkerId, WorkerSays};
-use fractally_proto::{ErrorCode, ErrorReport, JobId, JobKey, JobReport, Message, RequestId, Status};
+use fractally_proto::{ErrorCode, ErrorReport, FaultKind, JobId, JobKey, JobReport, Message, RequestId, Status};
 pub use journal::{FromJournal, KeptEnd, KeptEnding, KeptJob, KeptTotals, ReadFault, ReadStrips, Restored, ToJournal};
 
 use crate::{
     clients::Client,
     conduct::Absent,
+    faults::Faults,
     fleet::Fleet,
     job::{Job, Owner},
     kept::Keeping,
@@ -110,6 +112,7 @@ pub struct Core {
     jobs_done: u64,
     jobs_lost: u64,
     tally: Tally,
+    faults: Faults,
 }
 
 impl Core {
@@ -138,6 +141,7 @@ impl Core {
             jobs_done: 0,
             jobs_lost: 0,
             tally: Tally::default(),
+            faults: Faults::default(),
         }
     }
 
@@ -211,6 +215,8 @@ impl Core {
 
     /// A client said what cannot be understood, or may not be said by clients: it is told, and forgotten.
     pub fn on_client_fault(&mut self, now: Duration, client: ClientId, code: ErrorCode, what: &str, out: &mut Vec<Effect>) {
+        let account = self.clients.get(&client).map_or("", |client| client.account.as_str());
+        self.faults.remember(now, FaultKind::ClientExpelled, account, None, what);
         self.client_gone(now, client, Why::Misbehaved(what.to_owned()), out);
         out.push(Effect::ToClient(client, Message::Error(ErrorReport { code, message: what.to_owned() })));
         self.drop_client(client, out);

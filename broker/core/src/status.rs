@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use fractally_proto::{BrokerStatus, JobId, JobStatus, Message, Progress, Status, WorkerStatus};
+use fractally_proto::{BrokerStatus, JobId, JobStatus, Message, Progress, Status, Totals, WorkerStatus};
 
-use crate::{ClientId, Core, Effect, WorkerId, fleet::Crew, job::Job, millis, timers::Timer, workers::Worker};
+use crate::{ClientId, Core, Effect, Tally, WorkerId, fleet::Crew, job::Job, millis, timers::Timer, workers::Worker};
 
 impl Core {
     /// Something about a job changed that its client wants to know.
@@ -78,6 +78,9 @@ impl Core {
                 jobs_done: self.jobs_done,
                 jobs_lost: self.jobs_lost,
                 held_bytes: self.jobs.values().map(Job::held).sum(),
+                epoch: Some(self.config.epoch),
+                totals: Some(totals(&self.tally)),
+                faults: self.faults.report(now),
                 journal: self.journal_status(),
             },
             workers: self.workers.iter().map(|(&id, worker)| worker_status(now, id, worker)).collect(),
@@ -99,6 +102,23 @@ fn eta_ms(job: &Job, crew: Crew) -> Option<u64> {
     Some(crate::whole(job.cost_left(true) / units_per_ms.max(1.0)))
 }
 
+fn totals(tally: &Tally) -> Totals {
+    Totals {
+        leased: tally.leased,
+        retries: tally.retries,
+        backups: tally.backups,
+        delivered: tally.delivered,
+        withdrawn: tally.withdrawn,
+        given_back: tally.given_back,
+        failed: tally.failed,
+        iterations: tally.iterations,
+        tile_bytes: tally.tile_bytes,
+        workers_lost: tally.workers_lost,
+        jobs_failed: tally.jobs_failed,
+        refused: tally.refused,
+    }
+}
+
 fn worker_status(now: Duration, id: WorkerId, worker: &Worker) -> WorkerStatus {
     WorkerStatus {
         worker: id.0,
@@ -113,6 +133,7 @@ fn worker_status(now: Duration, id: WorkerId, worker: &Worker) -> WorkerStatus {
         iterations_per_s: worker.iterations_per_s,
         connected_ms: millis(now.saturating_sub(worker.joined)),
         silent_ms: millis(now.saturating_sub(worker.heard)),
+        busy_ms: Some(millis(worker.busy.until(now))),
         benched_ms: worker.conduct.benched_until.map(|until| millis(until.saturating_sub(now))),
     }
 }
@@ -130,6 +151,8 @@ fn job_status(now: Duration, id: JobId, job: &Job, crew: Crew, attached: bool) -
         leases: u32::try_from(job.leased.len()).unwrap_or(u32::MAX),
         attempts: job.totals.attempts,
         held_bytes: job.held(),
+        workers: job.workers(),
+        iterations: job.totals.iterations,
         age_ms: millis(now.saturating_sub(job.accepted_at)),
         eta_ms: eta_ms(job, crew),
     }

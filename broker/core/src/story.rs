@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use fractally_proto::{AttemptId, Band, JobId, JobStory, TryEnd, TryStory};
+use fractally_proto::{AttemptId, Band, FaultKind, JobId, JobStory, TryEnd, TryStory};
 
 use crate::{
     Core,
@@ -64,6 +64,9 @@ impl Core {
         let told = self.jobs.get_mut(&id).and_then(|job| Some((job.living.remove(&attempt)?, job)));
         let Some((Living { leased, name: worker, .. }, job)) = told else { return Duration::ZERO };
         self.tally.end(end);
+        if end == TryEnd::Failed {
+            self.faults.remember(now, FaultKind::BandFailed, &worker, Some(id), &why);
+        }
         let (leased_ms, lasted_us) = told_times(job.accepted_at, leased, now);
         job.story.tell(TryStory { attempt, first, strips, worker, leased_ms, lasted_us, end, why });
         now.saturating_sub(leased)

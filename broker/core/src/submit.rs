@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fractally_proto::{
-    Accepted, Band, JobId, JobKey, Layout, Message, Priority, Refusal, RefusalCode, Refused, Request, RequestId, Submit, limits,
+    Accepted, Band, JobId, JobKey, Layout, Message, Priority, Refusal, RefusalCode, Request, RequestId, Submit, limits,
 };
 
 use crate::{
@@ -49,7 +49,7 @@ impl Core {
         };
         let id = match checked {
             Ok(id) => id,
-            Err(refusal) => return out.push(Effect::ToClient(from, Message::Refused(Refused { key: submit.key, refusal }))),
+            Err(refusal) => return self.refuse(now, from, submit.key, refusal, out),
         };
         let layout = Layout::of(&submit.request);
         let (strips, rows_per_strip) = (layout.strips(), layout.rows_per_strip());

@@ -7,8 +7,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fractally_proto::{
-    AttemptId, Band, BandProgress, ByeOk, Credit, ErrorCode, ErrorReport, Hello, JobId, LeaseKind, Message, Priority, Withdraw,
-    WorkerHello, limits,
+    AttemptId, Band, BandProgress, ByeOk, Credit, ErrorCode, ErrorReport, FaultKind, Hello, JobId, LeaseKind, Message, Priority,
+    Withdraw, WorkerHello, limits,
 };
 
 use crate::{
@@ -41,6 +41,34 @@ pub(crate) struct Worker {
     pub(crate) bands_done: u64,
     pub(crate) bands_failed: u64,
     pub(crate) iterations: u64,
+    pub(crate) busy: Busy,
+}
+
+/// Thread time in which a worker had bands to compute.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Busy {
+    time: Duration,
+    since: Duration,
+    threads: u32,
+}
+
+impl Busy {
+    /// From now on so many of its threads have.
+    fn set(&mut self, now: Duration, threads: usize) {
+        self.time = self.until(now);
+        self.since = now;
+        self.threads = u32::try_from(threads).unwrap_or(u32::MAX);
+    }
+
+    /// Threads that have bands now.
+    pub(crate) fn threads(&self) -> u32 {
+        self.threads
+    }
+
+    /// All until now.
+    pub(crate) fn until(&self, now: Duration) -> Duration {
+        self.time.saturating_add(now.saturating_sub(self.since).saturating_mul(self.threads))
+    }
 }
 
 /// One lease, as its worker holds it.
@@ -104,12 +132,14 @@ impl Worker {
     /// A worker takes the better class first, and otherwise the earlier lease: so many of them as it has threads have begun.
     pub(crate) fn mark_begun(&mut self, now: Duration) {
         let threads = self.about.threads as usize;
-        let begun = self.leases.values().filter(|held| !held.is_mirror() && held.begun.is_some()).count();
-        for _ in begun..threads {
+        let mut begun = self.leases.values().filter(|held| !held.is_mirror() && held.begun.is_some()).count();
+        while begun < threads {
             let waiting = self.leases.iter_mut().filter(|(_, held)| !held.is_mirror() && held.begun.is_none());
-            let Some((_, next)) = waiting.min_by_key(|(attempt, held)| (held.priority, **attempt)) else { return };
+            let Some((_, next)) = waiting.min_by_key(|(attempt, held)| (held.priority, **attempt)) else { break };
             next.begun = Some(now);
+            begun += 1;
         }
+        self.busy.set(now, begun.min(threads));
     }
 
     /// Whether a thread of it has nothing to do.
@@ -237,6 +267,7 @@ impl Core {
             bands_done: 0,
             bands_failed: 0,
             iterations: 0,
+            busy: Busy { time: Duration::ZERO, since: now, threads: 0 },
         };
         worker.rank(id, &mut self.fleet);
         let deadline = worker.deadline(self.config.dead_after, self.config.lease);
@@ -345,6 +376,8 @@ impl Core {
         worker.bands_failed += 1;
         if let Some(lasts) = worker.conduct.fail(now, job, band.first) {
             worker.rank(id, &mut self.fleet);
+            let why = format!("one band after another failed; it is leased nothing for {} s", lasts.as_secs());
+            self.faults.remember(now, FaultKind::WorkerBenched, &worker.about.name, Some(job), &why);
             self.timers.arm(Timer::Worker(id), now.saturating_add(lasts));
             out.push(Effect::Note(Note::WorkerBenched { worker: id, lasts }));
         }
@@ -380,6 +413,10 @@ impl Core {
     pub(crate) fn worker_gone(&mut self, now: Duration, id: WorkerId, why: Why, out: &mut Vec<Effect>) {
         let Some(mut worker) = self.workers.remove(&id) else { return };
         let vanished = matches!(why, Why::Lost | Why::Silent) && now >= self.blameless_until;
+        if why != Why::Bye {
+            self.tally.workers_lost += 1;
+            self.faults.remember(now, FaultKind::WorkerLost, &worker.about.name, None, &why.to_string());
+        }
         self.timers.disarm(Timer::Worker(id));
         self.way.lose(id, &worker);
         self.fleet.set_load(worker.kind, id, worker.load.take(), None);

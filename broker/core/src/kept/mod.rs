@@ -24,8 +24,7 @@ use std::{
 };
 
 use fractally_proto::{
-    Accepted, ContentId, Failed, JobId, JobKey, Keep, Layout, Message, Priority, Refusal, RefusalCode, Refused, Request,
-    RequestId,
+    Accepted, ContentId, Failed, JobId, JobKey, Keep, Layout, Message, Priority, Refusal, RefusalCode, Request, RequestId,
 };
 
 use self::{
@@ -197,7 +196,7 @@ impl Core {
             None => self.keep_new(now, from, keep, out),
         };
         if let Err(refusal) = answered {
-            out.push(Effect::ToClient(from, Message::Refused(Refused { key: keep.key, refusal })));
+            self.refuse(now, from, keep.key, refusal, out);
         }
     }
 
@@ -314,8 +313,9 @@ impl Core {
                 let key = kept.key;
                 let message = format!("the job cannot be put on the broker's disk: {why}; try again later");
                 let refusal = Refusal::new(RefusalCode::Busy, "journal", message);
-                let refused = |key| Message::Refused(Refused { key, refusal: refusal.clone() });
-                out.extend(waiting.map(|(client, key)| Effect::ToClient(client, refused(key))));
+                for (client, key) in waiting.collect::<Vec<_>>() {
+                    self.refuse(now, client, key, refusal.clone(), out);
+                }
                 self.kept.remove(id);
                 self.keys.remove(&key);
                 self.look_for_room_soon();

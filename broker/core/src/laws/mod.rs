@@ -14,6 +14,7 @@ mod scheduling;
 mod shares;
 mod story;
 mod submits;
+mod watching;
 
 use std::time::Duration;
 
