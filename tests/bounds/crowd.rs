@@ -32,7 +32,7 @@ where
         }
         let endpoint = endpoint.clone();
         connecting
-            .spawn(async move { Puppet::worker(&endpoint, puppet_worker(&format!("puppet-{number}"), "no-op", credit)).await });
+            .spawn(async move { Puppet::worker(&endpoint, puppet_worker(&format!("puppet-{number}"), "puppet", credit)).await });
     }
     while let Some(puppet) = connecting.join_next().await {
         lives.spawn(life(puppet.expect("it connects")));
