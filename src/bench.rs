@@ -25,7 +25,7 @@ use fractally_measure::{FORMAT, Host, Member, Record, Run, Series};
 use fractally_proto::{Limits, NO_OP_ENGINE, Request};
 use fractally_worker::{ENGINE_ID, Kernel};
 
-use self::{grids::Grid, machine::Moment, outputs::Outputs, tell::Tell};
+use self::{grids::Grid, machine::Moment, outputs::Outputs, picture::is_mirrored, tell::Tell};
 use crate::{
     AGENT,
     cli::{BenchAction, BenchArgs, Place},
@@ -102,6 +102,11 @@ struct Here<'a> {
 }
 
 impl Here<'_> {
+    /// Whether rows of the picture are spared that are mirror images of others. With equal bands, those are leased one by one.
+    fn mirrors(&self, request: &Request) -> bool {
+        self.mirror && self.bands.is_none() && is_mirrored(request)
+    }
+
     /// A grid that renders as fast as it can.
     fn setup(&self, workers: u32) -> Setup<'_> {
         Setup { mirror: self.mirror, log: self.log, ..Setup::of(workers, self.kernel) }

@@ -91,13 +91,14 @@ class Ours:
         return [record for form in FORMATS for record in self._pictures_as(form, plan)]
 
     def _pictures_as(self, form, plan):
-        """The local grid and the threads of one process, in turn; just after them, grids over TCP."""
+        """However it is cut: a local grid and the threads of one process, in turn; just after them, a grid over TCP."""
         workers = plan["workers"]
         picture = ["strong", *plan["options"], "--format", FORMATS[form], "--runs", str(plan["runs"])]
-        local = self._bench([*picture, "--workers", str(workers), "--kernel", KERNEL, "--no-mirror"])
-        records = records_of(local, UNIX, form, None, workers)
+        records = []
         for bands in [*plan["bands"], None]:
             cut = [] if bands is None else ["--bands", str(bands)]
+            local = self._bench([*picture, *cut, "--workers", str(workers), "--kernel", KERNEL, "--no-mirror"])
+            records += records_of(local, UNIX, form, bands, workers)
             with Grid(self, workers, ["--no-mirror", *cut], ["--kernel", KERNEL, "--no-mirror"]) as grid:
                 run = self._bench([*picture, "--broker", grid.clients])
             records += records_of(run, TCP, form, bands, workers)

@@ -70,7 +70,7 @@ def reference_of(run, record, form):
         if other["round"] == record["round"]
         and other["series"] == "picture"
         and other["who"] == (THREADS if is_ours else REFERENCE)
-        and (other["format"] == form if is_ours else other["slot"] in (record["slot"], record["slot"] + 1))
+        and ((other["format"], other["bands"]) == (form, record["bands"]) if is_ours else other["slot"] in (record["slot"], record["slot"] + 1))
         for sample in other["samples"]
     ]
 
@@ -108,14 +108,15 @@ def side_by_side(run):
     head = ["", *[title for count in bands for title in (f"{count} bands", "efficiency")]]
     head += ["no-op task", "tasks/s", "round trip", "start to first result"]
     rows = []
-    for who in [TCP, *PEERS]:
+    for who in [UNIX, TCP, *PEERS]:
         if not any(record["who"] == who for record in run["records"]):
             continue
-        row = [run["program"].capitalize() if who == TCP else f"{who} {run['packages'][PACKAGES[who]]}"]
+        is_ours = who in (UNIX, TCP)
+        row = [who if is_ours else f"{who} {run['packages'][PACKAGES[who]]}"]
         for count in bands:
             row += picture(run, who, count, "counts")
         tasks, trip = best(run, who, "tasks"), best(run, who, "round trip")
-        start = best(run, UNIX if who == TCP else who, "start")
+        start = best(run, who, "start")
         row += [tasks.time(), f"{1 / tasks.median:,.0f}"] if tasks else ["–", "–"]
         row += [found.time() if found else "–" for found in (trip, start)]
         rows.append(row)
@@ -135,8 +136,8 @@ def picture(run, who, bands, form):
 def in_detail(run):
     """Fractally alone: counts and PNG, however it was cut."""
     rows = []
-    cuts = [(TCP, count, f"{count} bands") for count in run["plan"]["bands"]]
-    cuts += [(TCP, None, "as it cuts them"), (UNIX, None, "as it cuts them")]
+    cuts = [(count, f"{count} bands") for count in run["plan"]["bands"]] + [(None, "as it cuts them")]
+    cuts = [(who, *cut) for cut in cuts for who in (UNIX, TCP)]
     for who, bands, cut in cuts:
         row = [f"{who}, {cut}", *picture(run, who, bands, "counts"), *picture(run, who, bands, "png")]
         rows.append(row)

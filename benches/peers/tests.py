@@ -46,8 +46,8 @@ class Efficiency(unittest.TestCase):
         found = report.best(rows, "Ray", "picture", bands=64, format="counts")
         self.assertEqual(report.efficiency(rows, found, "counts"), "50% (50%–50%)")
 
-    def test_fractally_is_held_against_its_own_kernel_and_format(self):
-        threads = [picture(THREADS, [0.4], bands=None), picture(THREADS, [9.0], bands=None, format="png")]
+    def test_fractally_is_held_against_its_own_kernel_and_format_just_beside(self):
+        threads = [picture(THREADS, [0.4]), picture(THREADS, [9.0], format="png"), picture(THREADS, [9.0], bands=None)]
         rows = run([*threads, picture("numba", [9.0]), picture(TCP, [0.5])])
         found = report.best(rows, TCP, "picture", bands=64, format="counts")
         self.assertEqual(report.efficiency(rows, found, "counts"), "80% (80%–80%)")

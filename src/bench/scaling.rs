@@ -14,7 +14,6 @@ use super::{
     Bench, Here, Setup, Site,
     grids::{Counted, GRIDS_MAX, Grid, on_local_grids},
     machine::read_clock,
-    picture::is_mirrored,
 };
 use crate::exit::Failure;
 
@@ -79,8 +78,7 @@ impl<F: Fn(u32) -> Request> Scaling<F> {
                     point.seconds.push(sample.took.as_secs_f64());
                 }
                 if let Some(here) = here.filter(|_| self.without_grid) {
-                    let threads =
-                        Threads { count: grid.threads(), kernel: here.kernel, mirror: here.mirror && is_mirrored(&request) };
+                    let threads = Threads { count: grid.threads(), kernel: here.kernel, mirror: here.mirrors(&request) };
                     let alone = on_threads(request, threads, bench).await?;
                     if (alone.bytes, alone.iterations) != (sample.bytes, sample.done.iterations) {
                         let message = "a grid and threads of one process have drawn different pictures; do not trust the figures";

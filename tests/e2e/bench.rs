@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, process::Command};
 
-use fractally_measure::{Record, Run, Series, Unit};
+use fractally_measure::{ON_THREADS, Record, Run, Series, Unit};
 use fractally_testkit::{Broker, Lab, Process, Worker, eventually};
 use serde_json::Value;
 
@@ -64,9 +64,10 @@ fn bands_and_kernels_are_as_asked_for() {
     let lab = lab();
     let options = ["strong", "--workers", "1", "--runs", "1", "--bands", "3", "--kernel", "scalar", "--format", "npy"];
     let run = bench(&lab, &[&options, &SMALL[..]].concat());
-    let [record] = &*run.records else { panic!("threads have no bands: {run:?}") };
-    assert_eq!(record.bands, Some(3));
-    assert!(record.what.ends_with("counts, in 3 equal bands"), "{record:?}");
+    let [grid, threads] = &*run.records else { panic!("a grid, and threads without one: {run:?}") };
+    assert_eq!((grid.bands, threads.bands), (Some(3), None));
+    assert!(grid.what.ends_with("counts, in 3 equal bands"), "{grid:?}");
+    assert_eq!(threads.what, format!("{}{ON_THREADS}", grid.what));
     assert_eq!(run.workers[0].kernel, "scalar");
 }
 
