@@ -86,9 +86,9 @@ pub(super) fn is_mirrored(request: &Request) -> bool {
 }
 
 /// A picture whose every row is a strip of its own, which is not its own half-turn: each lease asks for one band, and what workers that
-/// compute nothing say of it makes bands of one strip.
+/// compute nothing say of it makes bands of one strip: at the least speed that a broker believes in, such a row takes a second.
 pub(super) fn rows_as_strips(rows: u32) -> Request {
-    let size = Size { w: 100_000, h: rows };
+    let size = Size { w: 500_000, h: rows };
     Request { center: [0.01, 0.0], size, window: Window::whole(size), iterations: 1, ..Request::default() }
 }
 
