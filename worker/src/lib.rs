@@ -65,7 +65,7 @@ pub struct Options {
     pub mirror: bool,
     /// Each band takes so many times as long, at least 1: to see what a slow worker does to a grid.
     pub debug_slow_down: u32,
-    /// Bands that it takes at once; absent, as [`Self::credit`] has it.
+    /// Bands that it takes at once, at least 1; absent, two a thread.
     pub credit: Option<u32>,
     /// Whether it answers each band at once with a tile that is no picture, as a worker of [`NO_OP_ENGINE`]: to see what a grid costs.
     pub no_op: bool,
