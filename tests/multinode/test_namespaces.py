@@ -63,7 +63,7 @@ class Namespaces(lab.Case):
                 )
             os.chmod(liar, 0o755)
             with lab.Driving(
-                "--namespaces", "2", "--lose", "1", "--at", "0.05", "--picture", lab.PICTURE, program=liar
+                "--namespaces", "2", "--lose", "1", "--at", "0.05", "--picture", lab.COLOURFUL, program=liar
             ) as driving:
                 self.ends_with(1, driving)
                 self.assertIn("the picture differs", driving.stderr)
