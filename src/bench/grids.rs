@@ -11,7 +11,7 @@ use fractally_proto::{Done, Priority, Request, Status, WorkerStatus};
 use fractally_transport::Endpoint;
 use futures::future::{join_all, select_all};
 
-use super::{Tell, machine::read_clock};
+use super::{Bench, Site, Tell, machine::read_clock};
 use crate::{
     AGENT,
     cli::BenchArgs,
@@ -49,6 +49,17 @@ pub(super) struct Sample {
     /// Bytes of the file.
     pub(super) bytes: u64,
     pub(super) done: Done,
+}
+
+/// Measures by `body` the running grid, or the largest local one.
+pub(super) async fn on_one_grid<T>(bench: &Bench<'_>, body: impl AsyncFnOnce(&Grid) -> Result<T, Failure>) -> Result<T, Failure> {
+    match &bench.site {
+        Site::Running(grid) => body(grid).await,
+        Site::Here(here) => {
+            let setups = vec![here.setup(here.workers)];
+            on_local_grids(setups, &bench.stop, async |grids: &[Grid]| body(&grids[0]).await).await
+        }
+    }
 }
 
 /// Starts grids, measures them by `body`, and takes them down, however that ends.

@@ -8,8 +8,8 @@ use fractally_proto::{Priority, Status};
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Bench, Site,
-    grids::{Grid, on_local_grids},
+    Bench,
+    grids::{Grid, on_one_grid},
     picture::{endless, one_pixel},
 };
 use crate::{
@@ -26,13 +26,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) async fn measure(bench: &Bench<'_>) -> Result<Vec<Record>, Failure> {
-    match &bench.site {
-        Site::Running(grid) => take(bench, grid).await,
-        Site::Here(here) => {
-            let setups = vec![here.setup(here.workers)];
-            on_local_grids(setups, &bench.stop, async |grids: &[Grid]| take(bench, &grids[0]).await).await
-        }
-    }
+    on_one_grid(bench, async |grid: &Grid| take(bench, grid).await).await
 }
 
 async fn take(bench: &Bench<'_>, grid: &Grid) -> Result<Vec<Record>, Failure> {

@@ -4,8 +4,8 @@ use fractally_measure::{Record, Series, Unit};
 use fractally_proto::Priority;
 
 use super::{
-    Bench, Site,
-    grids::{Grid, on_local_grids},
+    Bench,
+    grids::{Grid, on_one_grid},
     picture::cheap_counts,
 };
 use crate::exit::Failure;
@@ -14,13 +14,7 @@ use crate::exit::Failure;
 const ROWS: u32 = 8192;
 
 pub(super) async fn measure(bench: &Bench<'_>) -> Result<Vec<Record>, Failure> {
-    match &bench.site {
-        Site::Running(grid) => take(bench, grid).await,
-        Site::Here(here) => {
-            let setups = vec![here.setup(here.workers)];
-            on_local_grids(setups, &bench.stop, async |grids: &[Grid]| take(bench, &grids[0]).await).await
-        }
-    }
+    on_one_grid(bench, async |grid: &Grid| take(bench, grid).await).await
 }
 
 async fn take(bench: &Bench<'_>, grid: &Grid) -> Result<Vec<Record>, Failure> {
