@@ -145,7 +145,7 @@ pub struct Spread {
 #[derive(Debug, Error)]
 pub enum UnreadableRun {
     /// It is not the JSON of a run.
-    #[error("this is not what `fractally bench --json` writes: {0}")]
+    #[error("this is not what `fractally bench --json` writes")]
     NotARun(#[from] serde_json::Error),
     /// It is of another time.
     #[error("its format is {0}, and {FORMAT} is read here; use the program that wrote it")]

@@ -335,6 +335,7 @@ const REFUSED: &[(&[&str], i32, &[&str])] = &[
     (&["--no-mirror", "--broker", "tcp://127.0.0.1:1"], 2, &["--no-mirror", "--broker"]),
     (&["--broker", "tcp://127.0.0.1:1", "--connect-timeout", "0.5"], 3, &["tcp://127.0.0.1:1", "leave --broker out"]),
     (&["--json", "-", "--csv", "-"], 2, &["--csv", "its own"]),
+    (&["--json", "a", "--html", "./a"], 2, &["--html", "its own"]),
     (&["--json", "no/such/a.json"], 1, &["--json", "no/such/a.json"]),
     (&["--json", "a.json", "--html", "/proc/a.html"], 1, &["--html", "/proc/a.html"]),
     (&["report"], 2, &["RUN.json"]),
