@@ -35,9 +35,6 @@ use crate::{
     worker,
 };
 
-/// Above this load of the last minute, for each core, a machine is busy with something else.
-const BUSY_LOAD: f64 = 0.25;
-
 pub(crate) async fn run(args: BenchArgs, matches: &ArgMatches, log: Option<&str>, stop: Stop) -> Result<(), Failure> {
     if let Some(BenchAction::Report(report)) = &args.action {
         return outputs::report(report);
@@ -121,19 +118,19 @@ impl Bench<'_> {
             weak::check(self)?;
         }
         let before = Moment::now();
-        if before.load[0] > BUSY_LOAD * f64::from(machine::cores()) {
-            let [load, ..] = before.load;
+        let host = Host { load_before: before.load, ..machine::host() };
+        if host.was_busy() {
+            let Host { cores, load_before: [load, ..], .. } = host;
             self.tell.warn(&format!(
-                "this machine is busy (load {load:.1}, {} cores): the figures will be noise; end what else runs, or compare them only with \
-                 one another",
-                machine::cores()
+                "this machine is busy (load {load:.1}, {cores} cores): the figures will be noise; end what else runs, or compare them only \
+                 with one another"
             ));
         }
         let mut records = Vec::new();
         for series in fitting {
             records.extend(self.one(series).await?);
         }
-        Ok(self.run_of(records, &before))
+        Ok(self.run_of(records, host, before.rfc3339()))
     }
 
     async fn one(&self, series: Series) -> Result<Vec<Record>, Failure> {
@@ -187,7 +184,7 @@ impl Bench<'_> {
         }
     }
 
-    fn run_of(&self, records: Vec<Record>, before: &Moment) -> Run {
+    fn run_of(&self, records: Vec<Record>, host: Host, started: String) -> Run {
         let (engine, workers) = match &self.site {
             Site::Here(here) => {
                 let (name, kernel, engine) = ("a local grid's".to_owned(), here.kernel.name().to_owned(), ENGINE_ID.to_owned());
@@ -198,8 +195,8 @@ impl Bench<'_> {
                 (Vec::from_iter(engines).join(", "), grid.members.clone())
             }
         };
-        let host = Host { load_before: before.load, load_after: machine::load(), ..machine::host() };
-        let (program, command, started) = (AGENT.to_owned(), machine::command_line(), before.rfc3339());
+        let host = Host { load_after: machine::load(), ..host };
+        let (program, command) = (AGENT.to_owned(), machine::command_line());
         Run { format: FORMAT, program, engine, command, started, host, workers, records }
     }
 

@@ -14,8 +14,7 @@ FORMAT = 1
 
 def needed(program):
     """Says so where the program cannot measure."""
-    known = subprocess.run([program, "bench", "--help"], capture_output=True, env=environment(), timeout=30, check=False)
-    if known.returncode != 0:
+    if here([program, "bench", "--help"], 30).returncode != 0:
         raise Usage(
             f"{program} has no `bench`; build the current one with `cargo build --release`, or choose another by --binary"
         )
@@ -49,9 +48,17 @@ def report(program, files, folder):
     words = [program, "bench", "report", *files]
     for ending in ("json", "csv", "html"):
         words += [f"--{ending}", f"{folder}/bench.{ending}"]
-    done = subprocess.run(
-        words, capture_output=True, text=True, env=environment(), timeout=120, check=False, stdin=subprocess.DEVNULL
-    )
+    done = here(words, 120)
     if done.returncode != 0:
         raise Failure(f"`fractally bench report` ended with {done.returncode}: {done.stderr.strip()[-400:]}")
     return done.stdout
+
+
+def here(words, timeout_s):
+    """Runs the program on this machine."""
+    try:
+        return subprocess.run(
+            words, capture_output=True, text=True, env=environment(), timeout=timeout_s, check=False, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        raise Failure(f"`fractally {words[1]}` was not done within {timeout_s} s on this machine") from None

@@ -155,7 +155,7 @@ class Host:
         mark = quoted(f"{MARK}={mark or self.run_id}")
         # The list is made before it is read, and who has ended by then is nobody's.
         script = (
-            f"for p in $(grep -lszx {mark} /proc/[0-9]*/environ | cut -d/ -f3); do "
+            f"for p in $(grep -lszxF {mark} /proc/[0-9]*/environ | cut -d/ -f3); do "
             f"echo $p $(tr '\\0' ' ' < /proc/$p/cmdline); done 2>/dev/null; true"
         )
         rows = [line.split(maxsplit=1) for line in self.run(script).decode(errors="replace").splitlines()]
@@ -164,7 +164,7 @@ class Host:
     def signal(self, pid, name, mark=None):
         """Sends a signal to a process that carries the run's id; to any other, nothing."""
         mark = quoted(f"{MARK}={mark or self.run_id}")
-        self.run(f"if grep -qszx {mark} /proc/{int(pid)}/environ; then kill -{name} {int(pid)} 2>/dev/null; fi; true")
+        self.run(f"if grep -qszxF {mark} /proc/{int(pid)}/environ; then kill -{name} {int(pid)} 2>/dev/null; fi; true")
 
 
 class Here(Host):

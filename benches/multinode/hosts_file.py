@@ -38,7 +38,7 @@ class HostLine:
 def read(path):
     """The hosts of a file, in its order."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:  # as some editors write it, with a mark before the first line
             return parse(file.read(), path)
     except (OSError, UnicodeDecodeError) as error:
         raise Usage(f"{path}: the hosts file cannot be read: {error}") from None
@@ -62,8 +62,11 @@ def parse(text, source):
 
 
 def host_line(number, words, before):
+    unseen = [word for word in words if not word.isprintable()]
+    if unseen:
+        raise ValueError(f"{unseen[0]!r} has characters in it that nobody sees")
     where = WHERE.fullmatch(words[0])
-    if not where or words[0].startswith("-"):
+    if not where or words[0].startswith("-") or where["host"].startswith("-"):
         raise ValueError(f"{words[0]!r} is not [user@]host[:port]; an IPv6 address stands in brackets")
     options = {}
     for word in words[1:]:

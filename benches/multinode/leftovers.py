@@ -8,17 +8,20 @@ import shutil
 import hosts_file
 import namespaces
 import ssh
+from errors import Failure
 from host import end_marked, quoted
 
 
 def clean(options, say):
-    """Removes what killed runs left: here, and on the hosts of a file."""
+    """Removes what killed runs left: here, and on the hosts of a file. A host that cannot be reached costs no other."""
     removed = namespaces.clean(say) if os.geteuid() == 0 or not options.hosts else 0
+    missed = []
     if options.hosts:
         ssh.needed()
+        lines = hosts_file.read(options.hosts)
         folder = namespaces.folder_for(namespaces.owner())
         try:
-            for line in hosts_file.read(options.hosts):
+            for line in lines:
                 host = ssh.SshHost(
                     line,
                     f"clean-{namespaces.owner()}",
@@ -28,16 +31,27 @@ def clean(options, say):
                 )
                 try:
                     removed += clean_host(host, say)
-                finally:
-                    host.close()
+                except Failure as failure:
+                    say(str(failure))
+                    missed.append(host.name)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    say(f"{removed} leftovers removed" if removed else "nothing was left")
+    say(f"removed: {removed}" if removed else "nothing was found")
+    if missed:
+        raise Failure(f"what is left there is not known: {', '.join(missed)}")
 
 
 def clean_host(host, say):
     """Ends processes of runs that were begun on this machine and are over, and removes their folders."""
-    host.connect()
+    try:
+        host.connect()
+        return clean_connected(host, say)
+    finally:
+        if host.master:
+            host.close()
+
+
+def clean_connected(host, say):
     parent, removed = os.path.dirname(host.folder), 0
     for name in host.run(f"cd {quoted(parent)} && ls").decode().split():
         known = re.fullmatch(r"run-(?P<id>(?P<node>.+)-(?P<owner>[0-9]+-[0-9]+))", name)

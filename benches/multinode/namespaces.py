@@ -5,11 +5,13 @@ so nothing is seen or changed outside, and two runs may use the same addresses. 
 began, so what a killed run left is known for what it is.
 """
 
+import contextlib
 import ipaddress
 import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 
@@ -104,10 +106,10 @@ class Lan:
         return f"{PREFIX}{self.owner}-{name}"
 
     def remove(self):
-        """Cables and bridge go with their namespaces."""
-        for name in [*self.names, "lan"]:
-            if os.path.exists(os.path.join(FOLDER, self.namespace(name))):
-                ip("netns", "del", self.namespace(name))
+        """Cables and bridge go with their namespaces. One that stays is no reason for others to: `left` tells of it."""
+        for name in self.left():
+            with contextlib.suppress(Failure):
+                ip("netns", "del", name)
 
     def left(self):
         """Which of them are still there."""
@@ -176,21 +178,40 @@ def clean(say):
     """Removes what killed runs left on this machine: processes in their namespaces, namespaces, folders. Gives how many."""
     removed = 0
     for name in listed(FOLDER):
-        if is_leftover(name):
-            for pid in ip("netns", "pids", name).split():
-                # It is in a namespace that only a run of ours had.
-                os.kill(int(pid), signal.SIGKILL)
-            ip("netns", "del", name)
+        if is_leftover(name) and remove_namespace(name):
             say(f"removed the namespace {name}")
             removed += 1
     for where in {tempfile.gettempdir(), "/tmp"}:
         for name in listed(where):
             path = os.path.join(where, name)
-            if is_leftover(name) and os.stat(path).st_uid == os.geteuid():
+            if is_leftover(name) and is_ours(path):
                 shutil.rmtree(path, ignore_errors=True)
                 say(f"removed the folder {path}")
                 removed += 1
     return removed
+
+
+def remove_namespace(name):
+    """With the processes of the run that had it. Gives whether it was there: another run may clean up, too."""
+    try:
+        for pid in ip("netns", "pids", name).split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        ip("netns", "del", name)
+    except Failure:
+        if os.path.exists(os.path.join(FOLDER, name)):
+            raise
+        return False
+    return True
+
+
+def is_ours(path):
+    """Whether it is a folder of this user. One that has gone meanwhile is nobody's."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
 
 
 def is_leftover(name):
@@ -211,7 +232,10 @@ def ip(*words, stdin=None):
 
 def command(words, stdin=None):
     feed = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": "\n".join(stdin) + "\n"}
-    done = subprocess.run(words, **feed, capture_output=True, text=True, timeout=60, start_new_session=True, check=False)
+    try:
+        done = subprocess.run(words, **feed, capture_output=True, text=True, timeout=60, start_new_session=True, check=False)
+    except subprocess.TimeoutExpired:
+        raise Failure(f"{' '.join(words)}: not done within 60 s") from None
     if done.returncode != 0:
         raise Failure(f"{' '.join(words)}: {(done.stderr or done.stdout).strip()[:400]}")
     return done.stdout

@@ -151,7 +151,7 @@ def sizes(text, workers):
     if not text:
         return sorted({2**k for k in range(workers.bit_length()) if 2**k <= workers} | {workers})
     words = [word.strip() for word in text.split(",")]
-    if any(not word.isdigit() or not 1 <= int(word) <= workers for word in words):
+    if any(not word.isdecimal() or not 1 <= int(word) <= workers for word in words):
         raise Usage(f"--sizes: {text!r} are not numbers from 1 to {workers}, as 1,2,4")
     return sorted({int(word) for word in words})
 
@@ -177,7 +177,7 @@ def split(name, text):
 
 def number(least, most):
     def read(text):
-        if not text.isdigit() or not least <= int(text) <= most:
+        if not text.isdecimal() or not least <= int(text) <= most:
             raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
         return int(text)
 

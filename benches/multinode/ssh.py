@@ -12,7 +12,7 @@ import subprocess
 import threading
 
 from errors import Failure, Usage
-from host import Host, environment, last_line, quoted
+from host import COMMAND_S, Host, environment, last_line, quoted
 
 
 def needed():
@@ -90,7 +90,13 @@ class SshHost(Host):
             readers[1].join(1)
             why = last_line(b"".join(said)) or f"it said nothing within {self.connect_timeout_s + 5} s"
             raise Failure(f"{self.name}: it cannot be reached with `ssh {self.line.destination}`: {why}")
-        home = self.run("cd && pwd").decode().strip()
+        home = self.run("cd && pwd").decode(errors="replace").strip()
+        if not home.startswith("/") or "\n" in home:
+            self.close_connection()  # Nothing that comes over it could be understood.
+            raise Failure(
+                f"{self.name}: its shell says more than it is asked: {home[:200]!r}; "
+                "what a login prints must not be printed where there is no terminal"
+            )
         self.folder, self.program = os.path.join(home, self.folder), os.path.join(home, self.program)
         super().connect()
 
@@ -132,10 +138,12 @@ class SshHost(Host):
         if self.line.address:
             return self.line.address
         file = ["-F", self.config] if self.config else []
-        said = subprocess.run(
-            ["ssh", *file, "-G", "--", self.line.destination], capture_output=True, text=True, check=False, timeout=10
-        )
-        names = [line.split(" ", 1)[1] for line in said.stdout.splitlines() if line.startswith("hostname ")]
+        command = ["ssh", *file, "-G", "--", self.line.destination]
+        try:
+            said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMMAND_S).stdout
+        except subprocess.TimeoutExpired:
+            raise Failure(f"{self.name}: `{' '.join(command)}` was not done within {COMMAND_S} s") from None
+        names = [line.split(" ", 1)[1] for line in said.splitlines() if line.startswith("hostname ")]
         name = names[0] if names else self.line.host
         try:
             return str(ipaddress.ip_address(name))

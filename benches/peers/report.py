@@ -44,6 +44,12 @@ def ways(run, who, series, **more):
     return {way: Found(records) for way, records in found.items()}
 
 
+def altogether(run, who, series, **more):
+    """The samples of all ways, None where nothing was found: for what is one thing, however it is called."""
+    records = [record for found in ways(run, who, series, **more).values() for record in found.records]
+    return Found(records) if records else None
+
+
 def best(run, who, series, **more):
     """The best way, None where nothing was found."""
     return min(ways(run, who, series, **more).values(), key=lambda found: found.median, default=None)
@@ -82,7 +88,8 @@ def table(run):
     parts = [
         f"`{run['command']}`, {run['started'][:10]}, commit {run['commit'] or 'unknown'}: {machine['processor']}, "
         f"{machine['cores']} cores, {machine['system']}; Python {run['python']}; load {load[0]} before, {load[1]} after. "
-        f"{plan['workers']} workers of one thread, {plan['rounds']} rounds of {plan['runs']} pictures of {scene(plan['scene'])}. "
+        f"{some(plan['workers'], 'worker')} of one thread, {some(plan['rounds'], 'round')} of {some(plan['runs'], 'picture')} of "
+        f"{scene(plan['scene'])}. "
         "Medians (least–most)."
     ]
     if run["smoke"]:
@@ -141,7 +148,8 @@ def in_detail(run):
     for who, bands, cut in cuts:
         row = [f"{who}, {cut}", *picture(run, who, bands, "counts"), *picture(run, who, bands, "png")]
         rows.append(row)
-    alone = [best(run, THREADS, "picture", format=form) for form in ("counts", "png")]
+    # Its records are called by the bands of the grid beside which it was measured, and have none of their own.
+    alone = [altogether(run, THREADS, "picture", format=form) for form in ("counts", "png")]
     times = [found.time() if found else "–" for found in alone]
     rows.append([f"its kernel on {run['plan']['workers']} threads", times[0], "–", times[1], "–"])
     rows = [row for row in rows if any(cell != "–" for cell in row[1:])]
@@ -159,6 +167,10 @@ def how(run):
             if found:
                 lines.append(f"- {who}, {title}: " + "; ".join(f"{way} {each.told()}" for way, each in found))
     return "\n".join(["Ways that were measured, the one that counts first:", "", *lines]) if lines else ""
+
+
+def some(count, one):
+    return f"{count} {one}{'' if count == 1 else 's'}"
 
 
 def human(seconds):

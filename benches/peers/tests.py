@@ -67,6 +67,11 @@ class Table(unittest.TestCase):
         self.assertIn("| 1.00 ms (1.00 ms–1.00 ms) | 1,000 |", text)
         self.assertIn("quick 1.00 ms of 1,000 tasks; slow 2.00 ms of 500 tasks", text)
 
+    def test_the_kernel_without_a_grid_is_one_thing_whatever_grid_stood_beside_it(self):
+        threads = [picture(THREADS, [0.3], way="in 64 bands"), picture(THREADS, [0.5, 0.4], bands=None, way="as it cuts them")]
+        text = report.table(run([*threads, picture(UNIX, [0.5])]))
+        self.assertIn("| its kernel on 2 threads | 400 ms (300 ms–500 ms) |", text)
+
     def test_what_failed_or_is_missing_is_told(self):
         failures = [{"round": 1, "who": "dask", "why": "it hung"}]
         text = report.table(run([], missing=["ray"], failures=failures, smoke=True))

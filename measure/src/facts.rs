@@ -4,9 +4,6 @@ use std::collections::HashMap;
 
 use crate::{Member, Run, figure::Measure, text::some};
 
-/// A machine whose load before the run was more than this part of its cores was busy.
-const BUSY: f64 = 0.5;
-
 /// Names and texts, of what is known. Texts are as they were given.
 pub(crate) fn facts(run: &Run) -> Vec<(&'static str, String)> {
     let host = &run.host;
@@ -43,9 +40,8 @@ pub(crate) fn machine(run: &Run) -> String {
 
 /// That the machine had other things to do, if it had.
 pub(crate) fn busy(run: &Run) -> Option<String> {
-    let (load, cores) = (run.host.load_before[0], run.host.cores);
-    (cores > 0 && load > BUSY * f64::from(cores)).then(|| {
-        let cores = some(cores, "core");
+    run.host.was_busy().then(|| {
+        let (load, cores) = (run.host.load_before[0], some(run.host.cores, "core"));
         format!(
             "The machine was busy before the run, with a load of {load:.2} on {cores}: do not trust the times, and measure again."
         )
@@ -104,13 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn a_load_of_more_than_half_the_cores_is_a_warning() {
+    fn a_load_of_more_than_a_quarter_of_the_cores_is_a_warning() {
         let mut run = run(Vec::new());
         assert_eq!(busy(&run), None);
-        run.host.load_before[0] = 1.0;
+        run.host.load_before[0] = 0.5;
         assert_eq!(busy(&run), None);
-        run.host.load_before[0] = 1.25;
-        assert!(busy(&run).unwrap().contains("a load of 1.25 on 2 cores"));
+        run.host.load_before[0] = 0.75;
+        assert!(busy(&run).unwrap().contains("a load of 0.75 on 2 cores"));
         run.host.cores = 0;
         assert_eq!(busy(&run), None);
     }

@@ -80,12 +80,14 @@ impl Measure {
 
     /// The same for a column that says what all of it counts, as [`Measure::per`] does.
     pub(crate) fn cell(self, value: f64) -> String {
-        let Some(rounded) = rounded(value * self.base()) else { return NONE.to_owned() };
-        let step = suited(self.steps(), rounded);
+        let number = value * self.base();
+        let Some(rounded) = rounded(number) else { return NONE.to_owned() };
+        // Rounding leads up to the next unit and never down from one: 1 GiB is no 1,020 MiB.
+        let step = suited(self.steps(), rounded.max(number));
         // A thing has no parts.
         let is_whole = matches!(self, Self::Count | Self::Bytes) && value < 1000.0;
-        let number = if is_whole { format!("{value:.0}") } else { digits(rounded / step.size) };
-        format!("{number}{}", step.name)
+        let told = if is_whole { format!("{value:.0}") } else { digits(number / step.size) };
+        format!("{told}{}", step.name)
     }
 
     /// What cells leave out.
@@ -194,7 +196,7 @@ mod tests {
         assert_eq!(Measure::Times.tell(1.931), "1.93×");
         assert_eq!([1.0, 0.9654, 0.0123].map(|share| Measure::Share.tell(share)), ["100 %", "96.5 %", "1.23 %"]);
         assert_eq!([7.0, 93e6, u64::MAX as f64].map(|count| Measure::Count.tell(count)), ["7", "93.0 M", "18.4 E"]);
-        assert_eq!(Measure::Memory.tell(16_777_216_000.0), "15.6 GiB");
+        assert_eq!([16_777_216_000.0, 1_073_741_824.0].map(|bytes| Measure::Memory.tell(bytes)), ["15.6 GiB", "1.00 GiB"]);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Several runs of one grid as one, such as those of a script that adds workers between them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use thiserror::Error;
 
-use crate::{Member, Run, Series, run::RECORDS_MAX};
+use crate::{Member, Record, Run, Series, run::RECORDS_MAX};
 
 /// The engine of workers that compute nothing, whose bands without work are like any other's.
 pub const NO_OP: &str = "no-op";
@@ -37,6 +37,14 @@ pub enum MergeError {
         /// The series.
         series: &'static str,
     },
+    /// Its samples would count twice.
+    #[error(
+        "run {number} has no figure that others do not have, too; give each run once, and leave out what was put together from others"
+    )]
+    Again {
+        /// Of the run, from 1.
+        number: usize,
+    },
     /// Too many records.
     #[error("the runs have {0} records in all; at most {RECORDS_MAX} can be one run")]
     Records(usize),
@@ -45,11 +53,12 @@ pub enum MergeError {
 /// One run of all records in the order given: it began when the earliest did, its load before is that run's and its load after
 /// the latest's, its workers are all that took part, and its command tells each command once, with how often it ran.
 ///
-/// Engine, program and machine must be the same in all of them. Runs of workers that compute nothing ([`NO_OP`]) may stand among
+/// Engine, program and machine must be the same in all of them, and a grid has the kernels of every smaller one: points of one curve
+/// that other kernels made would be compared with one another, or mixed. Runs of workers that compute nothing ([`NO_OP`]) may stand among
 /// others, because bands without work say nothing of an engine; the engine is then the one that computes.
 ///
 /// # Errors
-/// There is no run, or they differ, or their records are too many for one.
+/// There is no run, or they differ, or one is there twice, or their records are too many for one.
 pub fn merge(runs: &[Run]) -> Result<Run, MergeError> {
     let (first, others) = runs.split_first().ok_or(MergeError::NoRuns)?;
     if others.is_empty() {
@@ -63,6 +72,8 @@ pub fn merge(runs: &[Run]) -> Result<Run, MergeError> {
     if count > RECORDS_MAX {
         return Err(MergeError::Records(count));
     }
+    kernels_grow(runs)?;
+    each_is_new(runs)?;
     // All are in UTC and in one form, so texts stand as times do.
     let earliest = runs.iter().min_by_key(|run| &run.started).unwrap_or(first);
     let latest = runs.iter().max_by_key(|run| &run.started).unwrap_or(first);
@@ -90,6 +101,37 @@ fn fits(run: &Run, number: usize, first: &Run, engine: &str) -> Result<(), Merge
     }
     match run.records.iter().find(|record| matches!(record.series, Series::Strong | Series::Weak)) {
         Some(record) => Err(MergeError::NoWork { number, series: record.series.name() }),
+        None => Ok(()),
+    }
+}
+
+/// Whether the kernels of each grid are among those of the next larger one. What computes nothing has none that count.
+fn kernels_grow(runs: &[Run]) -> Result<(), MergeError> {
+    let kernels = |run: &Run| run.workers.iter().map(|member| member.kernel.clone()).collect::<BTreeSet<_>>();
+    let computing = (1..).zip(runs).filter(|(_, run)| run.engine != NO_OP);
+    let mut grids: Vec<(usize, BTreeSet<String>)> = computing.map(|(number, run)| (number, kernels(run))).collect();
+    grids.sort_by_key(|(_, kernels)| kernels.len());
+    match grids.windows(2).find(|pair| !pair[0].1.is_subset(&pair[1].1)) {
+        Some([(_, expected), (number, found)]) => {
+            let tell = |kernels: &BTreeSet<String>| Vec::from_iter(kernels.iter().map(String::as_str)).join(", ");
+            Err(MergeError::Differ { number: *number, what: "kernels", found: tell(found), expected: tell(expected) })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether each run has a record that no other has, to the last bit of its samples.
+fn each_is_new(runs: &[Run]) -> Result<(), MergeError> {
+    let key = |record: &Record| {
+        let samples: Vec<u64> = record.samples.iter().map(|sample| sample.to_bits()).collect();
+        (record.series, record.what.clone(), record.threads, record.credit, samples)
+    };
+    let keys: Vec<HashSet<_>> = runs.iter().map(|run| run.records.iter().map(key).collect()).collect();
+    let mut have: HashMap<_, usize> = HashMap::new();
+    keys.iter().flatten().for_each(|key| *have.entry(key).or_default() += 1);
+    let is_again = |keys: &HashSet<_>| !keys.is_empty() && keys.iter().all(|key| have[key] > 1);
+    match keys.iter().rposition(is_again) {
+        Some(index) => Err(MergeError::Again { number: index + 1 }),
         None => Ok(()),
     }
 }
@@ -172,7 +214,8 @@ mod tests {
     #[test]
     fn runs_of_different_things_are_refused_by_name() {
         type Change = fn(&mut Run);
-        let changes: [(&str, Change); 3] = [
+        let changes: [(&str, Change); 4] = [
+            ("kernels", |run| run.workers[0].kernel = "other".to_owned()),
             ("engine", |run| run.engine = "other".to_owned()),
             ("program", |run| run.program = "other".to_owned()),
             ("machine", |run| run.host.name = "other".to_owned()),
@@ -183,6 +226,27 @@ mod tests {
             let error = merge(&runs).unwrap_err().to_string();
             assert!(error.starts_with(&format!("run 2 has the {what} ")) && error.contains("other"), "{error}");
         }
+    }
+
+    #[test]
+    fn kernels_may_come_with_workers() {
+        let mut runs = runs();
+        runs[2].workers[3].kernel = "other".to_owned();
+        assert!(merge(&runs).is_ok());
+        // Of workers that compute nothing it does not matter.
+        runs[0].workers[0].kernel = "a third one".to_owned();
+        assert!(merge(&runs).is_err());
+        (runs[0].engine, runs[0].records[0].series) = (NO_OP.to_owned(), Series::Overhead);
+        assert!(merge(&runs).is_ok());
+    }
+
+    #[test]
+    fn no_sample_counts_twice() {
+        let runs = runs();
+        let [one, two, ..] = &runs;
+        assert_eq!(merge(&[one.clone(), two.clone(), one.clone()]), Err(MergeError::Again { number: 3 }));
+        let merged = merge(&runs).unwrap();
+        assert_eq!(merge(&[one.clone(), merged]), Err(MergeError::Again { number: 1 }));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use thiserror::Error;
 pub const FORMAT: u32 = 1;
 /// Samples of one record that are read.
 const SAMPLES_MAX: usize = 1_000_000;
+/// A machine is busy whose load of the last minute, for each core, is above this.
+const BUSY_LOAD: f64 = 0.25;
 /// Records of one run that are read.
 pub(crate) const RECORDS_MAX: usize = 100_000;
 
@@ -143,7 +145,7 @@ pub struct Spread {
 #[derive(Debug, Error)]
 pub enum UnreadableRun {
     /// It is not the JSON of a run.
-    #[error("this is not what `fractally bench --json` writes: {0}")]
+    #[error("this is not what `fractally bench --json` writes")]
     NotARun(#[from] serde_json::Error),
     /// It is of another time.
     #[error("its format is {0}, and {FORMAT} is read here; use the program that wrote it")]
@@ -173,6 +175,13 @@ impl Spread {
         let median =
             if sorted.len().is_multiple_of(2) { f64::midpoint(sorted[middle - 1], sorted[middle]) } else { sorted[middle] };
         Self { median, least, most }
+    }
+}
+
+impl Host {
+    /// Whether it had other things to do before the run, as far as that is known: its figures are noise then.
+    pub fn was_busy(&self) -> bool {
+        self.cores > 0 && self.load_before[0] > BUSY_LOAD * f64::from(self.cores)
     }
 }
 

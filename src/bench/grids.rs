@@ -166,8 +166,11 @@ impl Grid {
             )));
         }
         if !status.jobs.is_empty() {
-            let jobs = status.jobs.len();
-            tell.warn(&format!("the grid has {jobs} jobs of others in hand: what they take is missing from the figures"));
+            let jobs = match status.jobs.len() {
+                1 => "a job".to_owned(),
+                jobs => format!("{jobs} jobs"),
+            };
+            tell.warn(&format!("the grid has {jobs} of others in hand: what they take is missing from the figures"));
         }
         Ok(Self::of(broker, &status, None))
     }

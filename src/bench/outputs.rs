@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    path::Path,
+    path::{Path, PathBuf, absolute},
 };
 
 use anyhow::{Context, anyhow, bail};
@@ -45,19 +45,21 @@ impl Outputs {
     pub(super) fn open(args: &OutputArgs) -> Result<Self, Failure> {
         let wanted: [(_, _, Form); 3] =
             [("--json", &args.json, Run::to_json), ("--csv", &args.csv, csv), ("--html", &args.html, html)];
-        let (mut outputs, mut taken) = (Vec::new(), Vec::<&Path>::new());
+        let (mut outputs, mut taken) = (Vec::new(), Vec::<PathBuf>::new());
         for (option, path, write) in wanted {
             let Some(path) = path else { continue };
             let name = path.display().to_string();
-            if taken.contains(&&**path) {
+            // However it is written: `a` and `./a` are one file.
+            let place = if is_stdout(path) { path.clone() } else { absolute(path).unwrap_or_else(|_| path.clone()) };
+            if taken.contains(&place) {
                 return Err(Failure::usage(format!("{option}: {name} is where another one goes; give each its own")));
             }
             let file = if is_stdout(path) { Ok(OutputFile::stdout()) } else { OutputFile::create(path) };
             let file = file.with_context(|| format!("{option}: cannot write {name}"))?;
             outputs.push(Output { option, name, file, write });
-            taken.push(path);
+            taken.push(place);
         }
-        Ok(Self { outputs, takes_stdout: taken.into_iter().any(is_stdout) })
+        Ok(Self { outputs, takes_stdout: taken.iter().any(|place| is_stdout(place)) })
     }
 
     /// Writes them, and the table where nobody said to be `quiet`: to stderr if stdout is somebody else's.

@@ -335,6 +335,7 @@ const REFUSED: &[(&[&str], i32, &[&str])] = &[
     (&["--no-mirror", "--broker", "tcp://127.0.0.1:1"], 2, &["--no-mirror", "--broker"]),
     (&["--broker", "tcp://127.0.0.1:1", "--connect-timeout", "0.5"], 3, &["tcp://127.0.0.1:1", "leave --broker out"]),
     (&["--json", "-", "--csv", "-"], 2, &["--csv", "its own"]),
+    (&["--json", "a", "--html", "./a"], 2, &["--html", "its own"]),
     (&["--json", "no/such/a.json"], 1, &["--json", "no/such/a.json"]),
     (&["--json", "a.json", "--html", "/proc/a.html"], 1, &["--html", "/proc/a.html"]),
     (&["report"], 2, &["RUN.json"]),
@@ -382,9 +383,12 @@ fn runs_are_put_together_if_they_are_of_one_kind() {
     // A run of another engine is no point of it.
     let two = fs::read_to_string(lab.path("two.json")).unwrap();
     fs::write(lab.path("other.json"), two.replace("fractally-", "other-")).unwrap();
-    let refused = lab.run(["bench", "report", "one.json", "other.json", "--csv", "no.csv"]);
-    assert_eq!(refused.code(), 1, "{refused:?}");
-    assert!(refused.stderr.contains("run 2"), "{refused:?}");
+    // Nor does the same sample count twice.
+    for other in ["other.json", "one.json"] {
+        let refused = lab.run(["bench", "report", "one.json", other, "--csv", "no.csv"]);
+        assert_eq!(refused.code(), 1, "{refused:?}");
+        assert!(refused.stderr.contains("run 2"), "{refused:?}");
+    }
     assert!(!lab.files().contains(&"no.csv".to_owned()));
 }
 

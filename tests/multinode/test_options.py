@@ -3,6 +3,7 @@
 import os
 import tempfile
 import unittest
+from unittest import mock
 
 import lab
 import hosts_file
@@ -29,6 +30,12 @@ class HostsFiles(unittest.TestCase):
         self.assertEqual((six.host, six.port), ("fe80::1", 22))
         self.assertEqual(second.name, "nas-2", "names tell two hosts on one machine apart")
 
+    def test_a_mark_before_the_first_line_is_no_part_of_its_name(self):
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8-sig") as file:
+            file.write("tower\n")
+            file.flush()
+            self.assertEqual([host.name for host in hosts_file.read(file.name)], ["tower"])
+
     def test_the_first_host_is_the_broker_unless_one_has_that_role_and_then_works_too(self):
         plain = hosts_file.parse("a\nb\n", "lan")
         self.assertEqual((hosts_file.broker_of(plain).name, hosts_file.client_of(plain).name), ("a", "a"))
@@ -51,6 +58,9 @@ class HostsFiles(unittest.TestCase):
             "a threads": "'threads' is none of",
             "a threads=1 threads=2": "threads= stands there twice",
             "-oProxyCommand=x": "is not [user@]host[:port]",
+            "me@-oProxyCommand=x": "is not [user@]host[:port]",
+            "a\0b": "has characters in it that nobody sees",
+            "a dir=\x1b[2J": "has characters in it that nobody sees",
             "fe80::1": "an IPv6 address stands in brackets",
         }
         with self.assertRaises(Usage) as told:
@@ -103,8 +113,22 @@ class Options(lab.Case):
             self.ends_with(2, driving)
             self.assertIn("--binary", driving.stderr)
 
+    def test_a_shell_that_greets_whoever_comes_is_told_and_nothing_is_left(self):
+        """Its greeting was taken for the home folder, and later for the list of processes, which ended the run before its end."""
+        with tempfile.TemporaryDirectory() as folder:
+            hosts, ssh = os.path.join(folder, "hosts.txt"), os.path.join(folder, "ssh")
+            with open(hosts, "w", encoding="utf-8") as file:
+                file.write("tower\n")
+            with open(ssh, "w", encoding="utf-8") as file:
+                file.write('#!/bin/sh\necho welcome\nfor script; do :; done\nexec sh -c "$script"\n')
+            os.chmod(ssh, 0o755)
+            with mock.patch.dict(os.environ, PATH=f"{folder}:{os.environ['PATH']}"), lab.Driving(hosts, "--lose", "1") as driving:
+                self.ends_with(1, driving)
+                self.assertIn("tower: its shell says more than it is asked: 'welcome", driving.stderr)
+                self.nothing_is_left_of(driving)
+
     def test_sizes_double_up_to_all(self):
         self.assertEqual([options.sizes(None, n) for n in (1, 2, 3, 8)], [[1], [1, 2], [1, 2, 3], [1, 2, 4, 8]])
         self.assertEqual(options.sizes("4,1", 4), [1, 4])
-        for text in ("0", "5", "1,x", "-1"):
+        for text in ("0", "5", "1,x", "-1", "²"):
             self.assertRaises(Usage, options.sizes, text, 4)

@@ -71,9 +71,16 @@ class Ssh(lab.Case):
             driving.until_said("is cut off")
             driving.kill()
             lab.eventually("its processes leave", lambda: not lab.processes_of(driving.pid))
+            # Who cannot be reached is told, and keeps nobody from the others.
+            away = f"127.0.0.1:{lab.free_port()}"
+            with open(hosts[0], encoding="utf-8") as file:
+                text = file.read()
+            with open(hosts[0], "w", encoding="utf-8") as file:
+                file.write(f"{away}\n{text}")
             with lab.Driving(hosts[0], "-F", self.sshd.config, "--clean", is_default=False) as clean:
-                self.ends_with(0, clean)
+                self.ends_with(1, clean)
                 self.assertEqual(clean.stderr.count("removed run-"), 2, clean.stderr)
+                self.assertIn(f"what is left there is not known: {away}", clean.stderr)
             with lab.Driving("--clean", is_default=False) as clean:
                 self.ends_with(0, clean)
             self.nothing_is_left_of(driving)

@@ -22,7 +22,7 @@ const TICKS: u32 = 5;
 const NAME_COLUMNS: usize = 36;
 const NAME_LINES_MAX: usize = 3;
 /// Bars of one chart; the table has the others.
-const BARS_MAX: usize = 40;
+pub(crate) const BARS_MAX: usize = 40;
 /// Longer whiskers than this many of the longest bar are cut off.
 const WHISKER_MAX: f64 = 2.0;
 
@@ -35,7 +35,7 @@ pub(crate) struct Bar {
     pub(crate) upper: f64,
 }
 
-/// Draws bars of one measure.
+/// Draws bars of one measure, at most [`BARS_MAX`] of them.
 pub(crate) fn draw(markup: &mut Markup, id: &str, title: &str, measure: Measure, bars: &[Bar]) {
     let told = |bar: &Bar| {
         let [median, least, most] = [bar.spread.median, bar.spread.least, bar.spread.most].map(|value| measure.tell(value));

@@ -1,7 +1,9 @@
 //! A series as a section: curves or bars, and all figures below them.
 
+use std::collections::HashMap;
+
 use super::{
-    bars::{self, Bar},
+    bars::{self, BARS_MAX, Bar},
     chart::{self, STYLES},
     lines::{Ideal, Line, LineChart},
     markup::{Attributes, Markup},
@@ -44,8 +46,8 @@ pub(super) fn series(main: &mut Markup, groups: &[Group]) {
 /// Curves, as many in one set of charts as there are colours, and their tables.
 fn scaling(section: &mut Markup, id: &str, groups: &[&Group]) {
     // A curve that others are compared with has the colour of the grid's.
-    let of_grid =
-        |group: &Group| group.what.strip_suffix(ON_THREADS).and_then(|what| groups.iter().position(|other| other.what == what));
+    let places: HashMap<&str, usize> = groups.iter().enumerate().map(|(index, group)| (&*group.what, index)).collect();
+    let of_grid = |group: &Group| group.what.strip_suffix(ON_THREADS).and_then(|what| places.get(what).copied());
     let own: Vec<usize> = (0..groups.len()).filter(|index| of_grid(groups[*index]).is_none()).collect();
     for (number, set) in own.chunks(STYLES).enumerate() {
         let style = |index: usize| set.iter().position(|own| *own == of_grid(groups[index]).unwrap_or(index));
@@ -128,6 +130,7 @@ fn panels(section: &mut Markup, id: &str, groups: &[&Group]) {
                         upper: row.p99.unwrap_or(row.spread.most),
                     })
                 })
+                .take(BARS_MAX)
                 .collect();
             div.element("div", &[("class", &"panel")], |div| {
                 div.element("figure", &[], |figure| {
