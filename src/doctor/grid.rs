@@ -207,7 +207,7 @@ fn describe(status: &Status, round_trip: Duration) -> Vec<Finding> {
 
 fn workers_of(status: &Status) -> Finding {
     const TOPIC: &str = "broker";
-    let (count, threads) = (status.workers.len(), status.workers.iter().map(|worker| worker.threads).sum::<u32>());
+    let (count, threads) = (status.workers.len(), status.workers.iter().map(|worker| u64::from(worker.threads)).sum::<u64>());
     // One client is this process.
     let (clients, jobs) = (status.broker.clients.saturating_sub(1), status.jobs.len());
     let text = format!("workers: {count}, their threads: {threads}, other clients: {clients}, jobs: {jobs}");
