@@ -54,6 +54,11 @@ impl Failure {
     pub(crate) fn interrupted() -> Self {
         Self { code: Code::Interrupted, message: "stopped; the picture is not complete".to_owned() }
     }
+
+    /// Stopped where there is nothing to be left incomplete.
+    pub(crate) fn stopped() -> Self {
+        Self { code: Code::Interrupted, message: "stopped".to_owned() }
+    }
 }
 
 impl From<anyhow::Error> for Failure {

@@ -16,7 +16,6 @@ use tokio::{
 };
 
 use super::{
-    interrupted,
     model::{Model, View, Wanted, Wish},
     page::draw,
     screen::Screen,
@@ -60,7 +59,7 @@ pub(crate) async fn run(monitor: Monitor, mut model: Model, every: Duration, sto
             break Err(gone(error));
         }
         tokio::select! {
-            () = &mut stopped => break Err(interrupted()),
+            () = &mut stopped => break Err(Failure::stopped()),
             told = news.recv() => match told {
                 Some(told) => on_news(&mut model, started.elapsed(), told),
                 None => break Err(anyhow::anyhow!("what asks the broker has failed").into()),
