@@ -103,6 +103,8 @@ fn on_news(model: &mut Model, now: Duration, told: News) {
     match told {
         News::Status(status) => model.on_status(now, *status),
         News::Story(job, story) => model.on_story(now, job, story),
+        // The page names the endpoint already, and says that nobody answers.
+        News::Lost(SessionError::Connect(error)) => model.on_lost(error.reason),
         News::Lost(error) => model.on_lost(error.to_string()),
     }
 }
