@@ -139,6 +139,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("[broker]\nlog = 'info'", &["`log` is for all roles", "before the first table"]),
     ("threads = 2", &["f.toml:1: ", "`threads`", "[worker]"]),
     ("lgo = 'info'", &["did you mean `log`?"]),
+    ("log = 'inof'", &["log = 'inof'", "no level", "error, warn, info"]),
     ("config = 'other.toml'", &["no key `config`", "log"]),
     ("broker = 'tcp://a:1'", &["f.toml:1: ", "[render]", "[worker]"]),
     ("worker = 1", &["`worker` is a table", "[worker]"]),
