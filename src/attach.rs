@@ -17,7 +17,7 @@ use crate::{
 /// Follows the job; leaves at once where `only_if_done` and it is not.
 pub(crate) async fn run(args: FollowArgs, only_if_done: bool, stop: Stop) -> Result<(), Failure> {
     let broker = args.reach.broker(None);
-    let job = resolve(&broker, &args.reach, &args.job).await?;
+    let job = stop.clone().or(resolve(&broker, &args.reach, &args.job)).await?;
     let reconnect_for = args.reconnect_for;
     let options = AttachOptions { broker, job, only_if_done, reconnect_for, request: None, window_bytes: WINDOW_BYTES };
     let follow = Follow::new(None, args.quiet);

@@ -14,6 +14,7 @@ use clap::{
 };
 use fractally_proto::{JobId, Priority, limits};
 use fractally_transport::Endpoint;
+use tracing_subscriber::EnvFilter;
 
 pub(crate) use self::{
     bench::{BenchAction, BenchArgs, OutputArgs, ReportArgs},
@@ -41,7 +42,7 @@ mod web;
 #[command(name = "fractally", version, after_help = exit::HELP, propagate_version = true)]
 pub(crate) struct Cli {
     /// What to log to stderr: error, warn, info, debug, or a filter such as `fractally_broker=debug`.
-    #[arg(long, global = true, env = "FRACTALLY_LOG", value_name = "FILTER")]
+    #[arg(long, global = true, env = "FRACTALLY_LOG", value_name = "FILTER", value_parser = filter)]
     pub(crate) log: Option<String>,
     /// Take options from this TOML file, where neither an option nor a variable sets them; docs/fractally.toml is an example. Paths in it
     /// are relative to the current directory. An empty name is no file.
@@ -415,6 +416,20 @@ pub(crate) struct DoctorArgs {
     pub(crate) json: bool,
 }
 
+/// Levels, and filters of single parts of the program.
+fn filter(text: &str) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |word: &str| {
+        LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word)) || (word.len() == 1 && ("0"..="5").contains(&word))
+    };
+    // Any other word would be taken for a part of the program: all of that would be told, and of the rest not even errors.
+    let mut words = text.split(',').map(str::trim).filter(|word| !word.is_empty() && !word.contains(['=', '[', ']']));
+    if let Some(word) = words.find(|word| !is_level(word)) {
+        return Err(format!("{word:?} is no level; write {}, or a filter such as fractally_broker=debug", LEVELS.join(", ")));
+    }
+    EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("{text:?} is not a number of seconds from 0 to 86400"))
@@ -463,6 +478,16 @@ mod tests {
         let cli = Cli::try_parse_from(["fractally", "render", "-c", "-0.8+0.156i", "--center", "-1-i"]).unwrap();
         let Command::Render(args) = cli.command else { panic!("render was asked for") };
         assert_eq!((args.picture.c, args.picture.center), ([-0.8, 0.156], [-1.0, -1.0]));
+    }
+
+    #[test]
+    fn a_filter_that_would_tell_nothing_is_refused() {
+        for text in ["", "info", "WARN", "3", "warn,fractally_broker=debug", "[band{job=1}]=trace", "off"] {
+            assert_eq!(filter(text).as_deref(), Ok(text));
+        }
+        for text in ["verbose", "inof", "info,fractally_broker", "fractally_broker=loud", "7"] {
+            assert!(filter(text).is_err(), "{text}");
+        }
     }
 
     #[test]

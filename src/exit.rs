@@ -5,6 +5,8 @@ use std::{io::Write, process::ExitCode};
 use fractally_client::{AssembleError, RenderError, SessionError};
 use fractally_proto::{Refusal, RefusalCode};
 
+use crate::table::harmless;
+
 /// How the program ends. Shown in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -51,6 +53,11 @@ impl Failure {
 
     pub(crate) fn interrupted() -> Self {
         Self { code: Code::Interrupted, message: "stopped; the picture is not complete".to_owned() }
+    }
+
+    /// Stopped where there is nothing to be left incomplete.
+    pub(crate) fn stopped() -> Self {
+        Self { code: Code::Interrupted, message: "stopped".to_owned() }
     }
 }
 
@@ -133,8 +140,8 @@ pub(crate) fn report(ended: Result<(), Failure>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Some of it may be a broker's words, which are not to give orders to a terminal.
-            let is_order = |c: char| c.is_control() && c != '\n';
-            say(&format!("fractally: {}", failure.message.replace(is_order, "\u{fffd}")));
+            let lines: Vec<_> = failure.message.split('\n').map(harmless).collect();
+            say(&format!("fractally: {}", lines.join("\n")));
             ExitCode::from(failure.code as u8)
         }
     }

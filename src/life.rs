@@ -10,7 +10,7 @@ use signal_hook::{
 };
 use tokio::sync::watch;
 
-use crate::exit::Code;
+use crate::exit::{Code, Failure};
 
 /// How long stopping in good order may take. What blocks it is outside: a pipe that nobody reads, a disk that does not answer.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -68,6 +68,17 @@ impl Stop {
     /// Ready when it is asked to end, also if that was before.
     pub(crate) async fn asked(self) {
         self.reached(Level::End).await;
+    }
+
+    /// What comes of `work`, unless it is asked to end before: then `work` is dropped.
+    ///
+    /// # Errors
+    /// Those of `work`, and [`Failure::stopped`].
+    pub(crate) async fn or<T>(self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::select! {
+            done = work => done,
+            () = self.asked() => Err(Failure::stopped()),
+        }
     }
 
     /// Ready when it is asked to finish what it has, or to end.

@@ -5,6 +5,8 @@ use std::{io::IsTerminal, time::Duration};
 use fractally_client::Event;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::table::harmless;
+
 /// Shows the events of a render.
 pub(crate) struct Follow {
     bar: ProgressBar,
@@ -44,7 +46,7 @@ impl Follow {
                 let eta = progress.eta_ms.map_or_else(String::new, |ms| format!("  {} left", human(Duration::from_millis(ms))));
                 self.bar.set_message(format!("{} of {} workers{eta}", progress.workers, progress.workers_all));
             }
-            Event::Reconnecting { reason } => self.bar.set_message(format!("reconnects: {reason}")),
+            Event::Reconnecting { reason } => self.bar.set_message(format!("reconnects: {}", harmless(reason))),
         }
     }
 

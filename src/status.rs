@@ -34,7 +34,9 @@ async fn tell_job(broker: &Broker, job: JobId, json: bool) -> Result<(), Failure
 
 fn describe_job(story: &JobStory) -> String {
     let JobStory { job, ended, engine, strips, acked, attempts, bands, backups, forgotten, .. } = story;
-    let state = if ended.is_empty() { "lives" } else { ended };
+    // A failure is told in the words of the worker that failed, and an engine is called what a worker calls it.
+    let (ended, engine) = (harmless(ended), harmless(engine));
+    let state = if ended.is_empty() { "lives" } else { &ended };
     let age = human(Duration::from_millis(story.age_ms));
     let mut text = format!(
         "job {job} {state} after {age}: {acked} of {strips} strips safe, {bands} bands in {attempts} tries ({backups} second tries), {engine}\n"
@@ -49,7 +51,7 @@ fn describe_job(story: &JobStory) -> String {
 }
 
 fn try_row(tried: &TryStory) -> [String; 7] {
-    let last = tried.first + tried.strips.saturating_sub(1);
+    let last = tried.first.saturating_add(tried.strips.saturating_sub(1));
     let end = match tried.end {
         TryEnd::Running => "running",
         TryEnd::Delivered => "delivered",
@@ -72,7 +74,7 @@ fn describe(status: &Status) -> String {
     let broker = &status.broker;
     let mut text = format!(
         "{} up {}, {} clients, {} pictures done, {} lost, {} held\n",
-        broker.agent,
+        harmless(&broker.agent),
         human(Duration::from_millis(broker.uptime_ms)),
         broker.clients,
         broker.jobs_done,
@@ -140,7 +142,53 @@ fn job_row(job: &JobStatus) -> [String; 10] {
 
 #[cfg(test)]
 mod tests {
+    use fractally_proto::{AttemptId, BrokerStatus};
+
     use super::*;
+
+    #[test]
+    fn what_peers_say_gives_no_orders_to_a_terminal() {
+        const ORDER: &str = "\u{1b}[2J\u{202e}";
+        let tried = TryStory {
+            attempt: AttemptId(1),
+            first: u32::MAX,
+            strips: 2,
+            worker: ORDER.to_owned(),
+            leased_ms: 1,
+            lasted_us: 1,
+            end: TryEnd::Failed,
+            why: format!("crashed: {ORDER}"),
+        };
+        let story = JobStory {
+            job: JobId(1),
+            ended: format!("failed: crashed: {ORDER}"),
+            engine: ORDER.to_owned(),
+            strips: 1,
+            acked: 0,
+            age_ms: 5,
+            attempts: 1,
+            bands: 0,
+            backups: 0,
+            forgotten: 0,
+            tries: vec![tried],
+        };
+        let broker = BrokerStatus {
+            agent: ORDER.to_owned(),
+            uptime_ms: 1,
+            clients: 1,
+            jobs_done: 0,
+            jobs_lost: 0,
+            held_bytes: 0,
+            epoch: None,
+            totals: None,
+            faults: vec![],
+            journal: Some(JournalStatus { jobs: 0, bytes: 0, bytes_max: 0, trouble: Some(ORDER.to_owned()) }),
+        };
+        let status = Status { broker, workers: vec![], jobs: vec![] };
+        for text in [describe_job(&story), describe(&status)] {
+            assert!(text.contains("\u{fffd}[2J\u{fffd}") && !text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
+        }
+    }
 
     #[test]
     fn a_journal_in_trouble_says_so() {

@@ -19,18 +19,14 @@ mod text;
 use std::{io::IsTerminal, time::Duration};
 
 use fractally_client::Monitor;
+use fractally_proto::Status;
 use ratatui::{buffer::Buffer, layout::Rect, text::Span};
 
 use self::{
     model::{Model, View},
     page::{draw, rows_needed},
 };
-use crate::{
-    cli::TopArgs,
-    exit::{Code, Failure},
-    life::Stop,
-    output::print_line,
-};
+use crate::{cli::TopArgs, exit::Failure, life::Stop, output::print_line};
 
 /// Columns of a page that is printed where nobody says otherwise, and bounds of what may be said.
 const COLUMNS_DEFAULT: u16 = 120;
@@ -40,17 +36,18 @@ pub(crate) async fn run(args: TopArgs, stop: Stop) -> Result<(), Failure> {
     let mut monitor = Monitor::new(args.reach.broker(None));
     let mut model = Model::new(args.reach.broker.to_string(), args.every);
     // A broker that was never there is not waited for: the endpoint may be wrong.
-    model.on_status(Duration::ZERO, monitor.status().await?);
+    model.on_status(Duration::ZERO, stop.clone().or(look(&mut monitor)).await?);
     let is_terminal = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
     if is_terminal && !args.once {
         return live::run(monitor, model, args.every, stop).await;
     }
-    let printed = tokio::select! {
-        printed = print(&mut monitor, model, args.every) => printed,
-        () = stop.asked() => return Err(interrupted()),
-    };
+    let printed = stop.or(print(&mut monitor, model, args.every)).await;
     monitor.close().await;
     printed
+}
+
+async fn look(monitor: &mut Monitor) -> Result<Status, Failure> {
+    Ok(monitor.status().await?)
 }
 
 /// Looks a second time, which makes rates, and prints the page.
@@ -59,7 +56,7 @@ async fn print(monitor: &mut Monitor, mut model: Model, every: Duration) -> Resu
         () = tokio::time::sleep(every) => {}
         lost = monitor.keep() => return Err(lost.into()),
     }
-    model.on_status(Duration::ZERO, monitor.status().await?);
+    model.on_status(Duration::ZERO, look(monitor).await?);
     let width = columns();
     let mut buffer = Buffer::empty(Rect::new(0, 0, width, rows_needed(&model, width)));
     draw(&mut buffer, &model, &View::default(), Duration::ZERO, false, false);
@@ -89,8 +86,4 @@ fn plain(buffer: &Buffer) -> String {
         text.push('\n');
     }
     text
-}
-
-fn interrupted() -> Failure {
-    Failure { code: Code::Interrupted, message: "stopped".to_owned() }
 }

@@ -256,8 +256,9 @@ fn roles_with(program: &Command, name: &str) -> String {
 /// The known name that comes closest, where one comes close.
 pub(crate) fn likely<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name: String = name.chars().take(SHOWN_CHARS_MAX).collect();
-    // Two letters that changed places are one slip, however short the name.
-    let alike = |known| if strsim::osa_distance(&name, known) <= 1 { 1.0 } else { strsim::jaro(&name, known) };
+    // Two letters that changed places are one slip, however short the name; of a single letter a slip would leave nothing.
+    let is_slip = |known: &str| name.chars().count() > 1 && strsim::osa_distance(&name, known) <= 1;
+    let alike = |known| if is_slip(known) { 1.0 } else { strsim::jaro(&name, known) };
     let rated = known.map(|known| (alike(known), known)).filter(|(alike, _)| *alike > ALIKE);
     rated.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, known)| known)
 }

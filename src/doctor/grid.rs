@@ -180,7 +180,7 @@ fn refused(topic: &'static str, endpoint: &Endpoint, error: &SessionError) -> Fi
     let advice = match error {
         SessionError::Refused(_) => "is this its endpoint for clients, by default at port 5555? Its log tells why it refused",
         SessionError::Link(LinkError::Malformed(_)) => "use one version of this program on all hosts",
-        SessionError::Connect(_) | SessionError::Link(_) => "something answers there that is no broker",
+        SessionError::Connect(_) | SessionError::Link(_) => "what listens there is no broker, or stands still; look at its log",
         SessionError::Silent { .. } | SessionError::Unanswered { .. } | SessionError::Crowded { .. } => {
             "look at the broker's log"
         }
@@ -207,7 +207,7 @@ fn describe(status: &Status, round_trip: Duration) -> Vec<Finding> {
 
 fn workers_of(status: &Status) -> Finding {
     const TOPIC: &str = "broker";
-    let (count, threads) = (status.workers.len(), status.workers.iter().map(|worker| worker.threads).sum::<u32>());
+    let (count, threads) = (status.workers.len(), status.workers.iter().map(|worker| u64::from(worker.threads)).sum::<u64>());
     // One client is this process.
     let (clients, jobs) = (status.broker.clients.saturating_sub(1), status.jobs.len());
     let text = format!("workers: {count}, their threads: {threads}, other clients: {clients}, jobs: {jobs}");

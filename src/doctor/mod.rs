@@ -51,10 +51,7 @@ pub(crate) async fn run(args: DoctorArgs, config: Option<Result<Config, Refused>
         kernel: kernel.name(),
         reason,
         kernels: Kernel::all().into_iter().map(Kernel::name).collect(),
-        checks: tokio::select! {
-            checks = checks(&args, config.as_ref()) => checks,
-            () = stop.asked() => return Err(Failure { code: Code::Interrupted, message: "stopped".to_owned() }),
-        },
+        checks: stop.or(async { Ok(checks(&args, config.as_ref()).await) }).await?,
     };
     let text = if args.json { serde_json::to_string_pretty(&report).context("cannot write JSON")? } else { report.to_string() };
     print_line(text.trim_end())?;

@@ -16,7 +16,6 @@ use tokio::{
 };
 
 use super::{
-    interrupted,
     model::{Model, View, Wanted, Wish},
     page::draw,
     screen::Screen,
@@ -60,7 +59,7 @@ pub(crate) async fn run(monitor: Monitor, mut model: Model, every: Duration, sto
             break Err(gone(error));
         }
         tokio::select! {
-            () = &mut stopped => break Err(interrupted()),
+            () = &mut stopped => break Err(Failure::stopped()),
             told = news.recv() => match told {
                 Some(told) => on_news(&mut model, started.elapsed(), told),
                 None => break Err(anyhow::anyhow!("what asks the broker has failed").into()),
@@ -104,6 +103,8 @@ fn on_news(model: &mut Model, now: Duration, told: News) {
     match told {
         News::Status(status) => model.on_status(now, *status),
         News::Story(job, story) => model.on_story(now, job, story),
+        // The page names the endpoint already, and says that nobody answers.
+        News::Lost(SessionError::Connect(error)) => model.on_lost(error.reason),
         News::Lost(error) => model.on_lost(error.to_string()),
     }
 }

@@ -6,6 +6,8 @@ use fractally_proto::{JobId, Status, Totals, WorkerStatus};
 
 /// A figure is the mean over so many milliseconds, or since the look before where that was longer ago.
 const WINDOW_MS: u64 = 5000;
+/// Looks that the window keeps, however little time lies between them; a window of the shortest pauses has fewer.
+const LOOKS_MAX: usize = 64;
 /// Looks whose differences the trend keeps.
 const TREND_MAX: usize = 512;
 
@@ -63,7 +65,7 @@ impl Looks {
         }
         let since = status.broker.uptime_ms.saturating_sub(WINDOW_MS);
         // One look is kept that lies as far back as the window goes, or farther.
-        while self.window.get(1).is_some_and(|look| look.broker.uptime_ms <= since) {
+        while self.window.len() == LOOKS_MAX || self.window.get(1).is_some_and(|look| look.broker.uptime_ms <= since) {
             self.window.pop_front();
         }
         self.window.push_back(status);
@@ -274,5 +276,7 @@ mod tests {
         (0..3000).for_each(|n| looks.take(look(100 * n, n)));
         assert_eq!(looks.trend().count(), TREND_MAX);
         assert!(looks.window.len() <= 52, "{}", looks.window.len());
+        (0..3000).for_each(|n| looks.take(look(300_000, n)));
+        assert_eq!(looks.window.len(), LOOKS_MAX, "also where a broker's clock stands still");
     }
 }

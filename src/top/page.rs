@@ -204,7 +204,7 @@ fn bands(painter: &mut Painter<'_>, row: Rect, status: &Status) {
             ]);
         }
         None => {
-            let done = status.workers.iter().map(|worker| worker.bands_done).sum();
+            let done = sum(status.workers.iter().map(|worker| worker.bands_done));
             parts.push((format!("{} delivered by those here", count(done)), Look::Plain));
         }
     }
@@ -305,6 +305,11 @@ fn tables(painter: &mut Painter<'_>, area: Rect, model: &Model, view: &View, sta
     }
 }
 
+/// As much as there can be, where a broker's figures are more than that.
+fn sum(figures: impl Iterator<Item = u64>) -> u64 {
+    figures.fold(0, u64::saturating_add)
+}
+
 /// All but the title.
 fn below(area: Rect) -> Rect {
     Rect { y: area.y + 1, height: area.height - 1, ..area }
@@ -312,7 +317,7 @@ fn below(area: Rect) -> Rect {
 
 fn about_faults(status: &Status) -> (String, Look) {
     let Some(totals) = &status.broker.totals else {
-        let failed = status.workers.iter().map(|worker| worker.bands_failed).sum::<u64>();
+        let failed = sum(status.workers.iter().map(|worker| worker.bands_failed));
         return (format!("{} failed on those here", some(failed, "band")), if failed > 0 { Look::Odd } else { Look::Plain });
     };
     let words = |number: u64, [one, many]: [&str; 2]| format!("{} {}", count(number), if number == 1 { one } else { many });
@@ -328,7 +333,7 @@ fn about_faults(status: &Status) -> (String, Look) {
     let about = if told.is_empty() { "none".to_owned() } else { told.join(", ") };
     let look = match totals {
         _ if totals.jobs_failed > 0 => Look::Bad,
-        _ if totals.failed + totals.workers_lost + totals.refused > 0 => Look::Odd,
+        _ if totals.failed > 0 || totals.workers_lost > 0 || totals.refused > 0 => Look::Odd,
         _ => Look::Plain,
     };
     (about, look)

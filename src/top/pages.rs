@@ -216,6 +216,17 @@ fn no_size_no_crowd_and_no_name_breaks_a_page() {
             }
         }
     }
+    // Figures of a broker at their ends, whether or not it tells sums of its own.
+    let most = Totals { failed: u64::MAX, workers_lost: u64::MAX, refused: u64::MAX, ..Totals::default() };
+    for totals in [None, Some(most)] {
+        let looks = [1000, 2000].map(|uptime_ms| {
+            let mut look = crowded(uptime_ms, 9, 3);
+            look.workers.iter_mut().for_each(|worker| (worker.bands_failed, worker.leases) = (u64::MAX, u32::MAX));
+            look.broker.totals = totals;
+            look
+        });
+        page(&model(looks), &View::default(), [160, 24]);
+    }
     let empty = model([]);
     SIZES.iter().for_each(|&size| drop(page(&empty, &View::default(), size)));
 }

@@ -1,6 +1,6 @@
 //! No process, no socket folder and no partial file is left behind, however a render ends.
 
-use std::{fs, os::unix::process::ExitStatusExt, process::Stdio, thread, time::Duration};
+use std::{fs, net::TcpListener, os::unix::process::ExitStatusExt, process::Stdio, thread, time::Duration};
 
 use fractally_testkit::{Lab, Process, eventually};
 
@@ -109,4 +109,21 @@ fn after_a_refusal() {
     assert_eq!(lab.run(["render", "--bailout", "1"]).code(), 2);
     lab.expect_nothing_left();
     assert!(lab.files().is_empty());
+}
+
+/// Once, who asked a broker that said nothing was not heard before the broker had been given up.
+#[test]
+fn while_a_broker_says_nothing() {
+    let lab = lab();
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    mute.set_nonblocking(true).unwrap();
+    let endpoint = format!("tcp://{}", mute.local_addr().unwrap());
+    for asks in [&["top", "--once"][..], &["status"], &["list"], &["attach", "0001"], &["fetch", "0001"], &["cancel", "0001"]] {
+        let reach = ["--connect-timeout", "86400", "--broker", &endpoint];
+        let process = lab.start(lab.command(asks.iter().chain(&reach)));
+        let _connection = eventually("it is connected", || mute.accept().ok());
+        process.terminate();
+        let run = process.wait();
+        assert!(run.code() == 130 && run.stderr.contains("stopped"), "{asks:?}: {run:?}");
+    }
 }
