@@ -108,8 +108,11 @@ class Measurement:
         started, load_before = now(), os.getloadavg()
         for round_ in range(self.args.rounds):
             self.round(round_)
-        found = {"started": started, "ended": now(), "load_before": load_before, "load_after": os.getloadavg()}
-        return self.facts() | found | {"records": self.records, "failures": self.failures}
+            # What there is stays, should the next round be cut short.
+            found = {"started": started, "ended": now(), "load_before": load_before, "load_after": os.getloadavg()}
+            run = self.facts(round_ + 1) | found | {"records": self.records, "failures": self.failures}
+            write(self.args.output, run)
+        return run
 
     def narrow_expected(self):
         """The peers' counts are u16, as the talk's; Fractally's files have u32."""
@@ -178,7 +181,7 @@ class Measurement:
         self.failures.append({"round": round_, "who": name, "why": why})
         say(f"*** {name} FAILED in round {round_ + 1}: {why} ***")
 
-    def facts(self):
+    def facts(self, rounds):
         return {
             "format": FORMAT,
             "command": " ".join(["benches/peers/run", *sys.argv[1:]]),
@@ -192,7 +195,7 @@ class Measurement:
             },
             "missing": self.missing,
             "smoke": self.args.smoke,
-            "plan": {name: value for name, value in self.plan.items() if name != "expected"} | {"rounds": self.args.rounds},
+            "plan": {name: value for name, value in self.plan.items() if name != "expected"} | {"rounds": rounds},
         }
 
 
@@ -290,7 +293,6 @@ def main():
             signal.signal(number_, signal.SIG_IGN)
         children.end_descendants()
         shutil.rmtree(lab, ignore_errors=True)
-    write(args.output, run)
     print(report.table(run))
     say(f"{args.output}/run.json and table.md are written")
     if run["failures"]:

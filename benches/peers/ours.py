@@ -20,6 +20,8 @@ FORMATS = {"counts": "npy", "png": "png"}
 READY_SECONDS = 20
 # No-op bands of one measurement at --scale 1, and jobs of one band.
 OVERHEAD_BANDS, LATENCY_JOBS = 100_000, 200
+# Bands that a worker takes at once: what a worker of one thread does unless it is told, and more.
+CREDITS = [2, 4, 8]
 SCALE_LEAST, SCALE_MOST = 0.0001, 10
 
 
@@ -51,9 +53,10 @@ def answer(command, seconds):
     return out
 
 
-def records_of(run, who, form, bands, workers):
+def records_of(run, who, form, bands, workers, credit=None):
     """The records of a run of `fractally bench` as the peers' are; `form` is what was rendered, `bands` how it was cut (None: as
-    the broker does by itself). What the table has no place for is left out."""
+    the broker does by itself), `credit` what workers of a grid took at once that was not made by it. What the table has no place
+    for is left out."""
     found = []
     for record in run["records"]:
         what, samples = record["what"], record["samples"]
@@ -63,7 +66,8 @@ def records_of(run, who, form, bands, workers):
                 if what.endswith("on threads of one process"):
                     ours["who"] = THREADS
                 found.append(ours | {"series": "picture", "bands": bands, "format": form})
-            case "overhead", "bands/s":
+            case "overhead", "bands/s" if record["threads"] == workers:
+                ours["way"] = f"bands, credit {credit or record['credit']}"
                 found.append(ours | {"series": "tasks", "unit": "s/task", "samples": [1 / rate for rate in samples]})
             case "latency", "s" if "idle" in what:
                 found.append(ours | {"series": "round trip"})
@@ -112,11 +116,16 @@ class Ours:
         return records_of(run, TCP, None, None, plan["workers"])
 
     def _tasks(self, plan):
-        """Bands without work."""
-        with Grid(self, plan["workers"], ["--no-op"], ["--no-op"]) as grid:
-            count = scale(plan["tasks"], OVERHEAD_BANDS)
-            run = self._bench(["overhead", "--broker", grid.clients, "--runs", "1", "--scale", count])
-        return [record | {"tasks": plan["tasks"]} for record in records_of(run, TCP, None, None, plan["workers"])]
+        """Bands without work, by how many of them a worker takes at once."""
+        overhead = ["overhead", "--runs", "1", "--scale", scale(plan["tasks"], OVERHEAD_BANDS)]
+        workers = plan["workers"]
+        # Its local grids are of two workers, whatever is asked for: others say nothing of `workers`, and are left out.
+        records = records_of(self._bench(overhead), UNIX, None, None, workers)
+        for credit in CREDITS:
+            with Grid(self, workers, ["--no-op"], ["--no-op", "--credit", str(credit)]) as grid:
+                run = self._bench([*overhead, "--broker", grid.clients])
+            records += records_of(run, TCP, None, None, workers, credit)
+        return [record | {"tasks": plan["tasks"]} for record in records]
 
     def _start(self, plan):
         """A local grid from nothing, a picture of one pixel, and the grid taken down again."""

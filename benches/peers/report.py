@@ -96,7 +96,7 @@ def table(run):
         parts.append("**A smoke run: it shows that all works, and no figure of it means anything.**")
     parts += [told("Not installed, so not measured", run["missing"])] if run["missing"] else []
     parts += [f"**FAILED in round {each['round'] + 1}: {each['who']}**" for each in run["failures"]]
-    parts += [side_by_side(run), in_detail(run), how(run)]
+    parts += [side_by_side(run), in_short(run), in_detail(run), how(run)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -134,6 +134,16 @@ def side_by_side(run):
     return markdown(head, rows)
 
 
+def in_short(run):
+    """How many times fewer microseconds a task without work takes."""
+    best_peer = min(((found.median, who) for who in PEERS if (found := best(run, who, "tasks"))), default=None)
+    if best_peer is None:
+        return ""
+    least, peer = best_peer
+    told = [f"{who} {least / found.median:.1f}x" for who in (UNIX, TCP) if (found := best(run, who, "tasks"))]
+    return f"Fewer µs a no-op task than the best of the others, {peer}: {', '.join(told)}." if told else ""
+
+
 def picture(run, who, bands, form):
     """Time and efficiency."""
     found = best(run, who, "picture", bands=bands, format=form)
@@ -159,9 +169,10 @@ def in_detail(run):
 def how(run):
     """Every way that was measured; of several, the first counts."""
     lines = []
-    for who in PEERS:
-        things = [("picture", {"bands": count}, f"{count} bands") for count in run["plan"]["bands"]]
-        things += [("tasks", {}, "no-op tasks"), ("round trip", {}, "round trip")]
+    for who in [UNIX, TCP, *PEERS]:
+        tasks = [("tasks", {}, "no-op tasks")]
+        pictures = [("picture", {"bands": count}, f"{count} bands") for count in run["plan"]["bands"]]
+        things = tasks if who in (UNIX, TCP) else [*pictures, *tasks, ("round trip", {}, "round trip")]
         for series, more, title in things:
             found = sorted(ways(run, who, series, **more).items(), key=lambda each: each[1].median)
             if found:

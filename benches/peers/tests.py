@@ -67,6 +67,14 @@ class Table(unittest.TestCase):
         self.assertIn("| 1.00 ms (1.00 ms–1.00 ms) | 1,000 |", text)
         self.assertIn("quick 1.00 ms of 1,000 tasks; slow 2.00 ms of 500 tasks", text)
 
+    def test_tasks_without_work_are_held_against_the_best_of_the_others(self):
+        ours = [record(UNIX, "tasks", [2e-5], way="bands, credit 4"), record(UNIX, "tasks", [1e-5], way="bands, credit 8")]
+        tasks = [*ours, record(TCP, "tasks", [4e-5]), record("Ray", "tasks", [2e-4]), record("dask.distributed", "tasks", [3e-4])]
+        text = report.table(run(tasks))
+        self.assertIn("than the best of the others, Ray: Fractally, Unix sockets 20.0x, Fractally, TCP 5.0x.", text)
+        self.assertIn("Fractally, Unix sockets, no-op tasks: bands, credit 8 10.0 µs; bands, credit 4 20.0 µs", text)
+        self.assertNotIn("the best of the others", report.table(run(ours)))
+
     def test_the_kernel_without_a_grid_is_one_thing_whatever_grid_stood_beside_it(self):
         threads = [picture(THREADS, [0.3], way="in 64 bands"), picture(THREADS, [0.5, 0.4], bands=None, way="as it cuts them")]
         text = report.table(run([*threads, picture(UNIX, [0.5])]))
@@ -86,14 +94,16 @@ class Table(unittest.TestCase):
 
 class Ours(unittest.TestCase):
     def test_the_records_of_fractally_bench_are_read(self):
-        def bench(series, what, threads, unit, samples):
-            return {"series": series, "what": what, "threads": threads, "unit": unit, "samples": samples}
+        def bench(series, what, threads, unit, samples, credit=None):
+            return {"series": series, "what": what, "threads": threads, "credit": credit, "unit": unit, "samples": samples}
 
         records = [
             bench("strong", "scene", 1, "s", [0.8]),
             bench("strong", "scene", 2, "s", [0.4]),
             bench("strong", "scene, on threads of one process", 2, "s", [0.3]),
-            bench("overhead", "bands without work", 2, "bands/s", [50_000.0]),
+            bench("overhead", "bands without work", 2, "bands/s", [50_000.0], credit=4),
+            bench("overhead", "bands without work", 2, "bands/s", [80_000.0], credit=8),
+            bench("overhead", "bands without work", 3, "bands/s", [1.0], credit=8),
             bench("overhead", "a band without work, the broker's processor time", 2, "us/band", [14.0]),
             bench("latency", "a job of one band, idle grid", 2, "s", [2e-4]),
             bench("latency", "a job of one band, beside a batch job", 2, "s", [0.5]),
@@ -106,9 +116,16 @@ class Ours(unittest.TestCase):
                 (UNIX, "picture", [0.4]),
                 (THREADS, "picture", [0.3]),
                 (UNIX, "tasks", [2e-5]),
+                (UNIX, "tasks", [1.25e-5]),
                 (UNIX, "round trip", [2e-4]),
             ],
         )
+        self.assertEqual([each["way"] for each in found if each["series"] == "tasks"], ["bands, credit 4", "bands, credit 8"])
+
+    def test_the_credit_of_a_grid_that_was_running_is_known_to_whoever_made_it(self):
+        record = {"series": "overhead", "what": "bands without work", "threads": 2, "credit": None, "unit": "bands/s"}
+        found = records_of({"records": [record | {"samples": [50_000.0]}]}, TCP, None, None, 2, 8)
+        self.assertEqual([each["way"] for each in found], ["bands, credit 8"])
 
     def test_a_program_that_fails_is_told_with_its_words(self):
         with self.assertRaisesRegex(Failed, "exit code 3: because"):
