@@ -227,7 +227,11 @@ impl crate::Request {
 }
 
 fn encode_header(header: &impl Serialize) -> Vec<u8> {
-    rmp_serde::to_vec_named(header).expect("headers are maps of plain values, which MessagePack can always hold")
+    // Room for a LEASE, so that it need not grow step by step.
+    let mut bytes = Vec::with_capacity(512);
+    rmp_serde::encode::write_named(&mut bytes, header)
+        .expect("headers are maps of plain values, which MessagePack can always hold");
+    bytes
 }
 
 fn decode_header<T: DeserializeOwned>(header: &[u8]) -> Result<T, DecodeError> {

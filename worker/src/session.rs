@@ -5,10 +5,7 @@ use std::{future::Future, pin::Pin, time::Duration};
 use fractally_proto::{ByeOk, Credit, ErrorCode, Hello, Lease, LeaseKind, Message};
 use fractally_transport::{Backoff, ConnectError, Link, LinkError, Turn};
 use thiserror::Error;
-use tokio::{
-    sync::mpsc,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -52,7 +49,7 @@ pub async fn run(options: Options, drain: impl Future<Output = ()>, stop: impl F
     tokio::pin!(drain, stop);
     let (kernel, mirror, slow_down) = (options.kernel.0, options.mirror, options.debug_slow_down);
     let engine = Engine { kernel, mirror, slow_down, no_op: options.no_op };
-    let (pool, mut outcomes) = match Pool::start(options.threads, engine) {
+    let pool = match Pool::start(options.threads, engine) {
         Ok(started) => started,
         Err(error) => return EndReason::NoThreads(options.threads, error),
     };
@@ -68,7 +65,7 @@ pub async fn run(options: Options, drain: impl Future<Output = ()>, stop: impl F
             Ok(link) => {
                 info!(broker = %options.broker, name = options.name, threads = options.threads, "connected");
                 let mut session = Session { link, pool: &pool, options: &options, draining: false };
-                match session.serve(&mut outcomes, drain.as_mut(), stop.as_mut()).await {
+                match session.serve(drain.as_mut(), stop.as_mut()).await {
                     SessionEnd::Stopped => {
                         session.link.bye("stopped", BYE_TIMEOUT).await;
                         return EndReason::Stopped;
@@ -121,18 +118,12 @@ struct Pace {
 }
 
 impl Session<'_> {
-    async fn serve(
-        &mut self,
-        outcomes: &mut mpsc::UnboundedReceiver<Outcome>,
-        drain: Pin<&mut impl Future<Output = ()>>,
-        stop: Pin<&mut impl Future<Output = ()>>,
-    ) -> SessionEnd {
-        self.try_serve(outcomes, drain, stop).await.unwrap_or_else(SessionEnd::Lost)
+    async fn serve(&mut self, drain: Pin<&mut impl Future<Output = ()>>, stop: Pin<&mut impl Future<Output = ()>>) -> SessionEnd {
+        self.try_serve(drain, stop).await.unwrap_or_else(SessionEnd::Lost)
     }
 
     async fn try_serve(
         &mut self,
-        outcomes: &mut mpsc::UnboundedReceiver<Outcome>,
         mut drain: Pin<&mut impl Future<Output = ()>>,
         mut stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<SessionEnd, LinkError> {
@@ -166,7 +157,9 @@ impl Session<'_> {
                         message => self.on_message(message).await?,
                     }
                 }
-                Some(outcome) = outcomes.recv() => self.on_outcome(outcome).await?,
+                finished = self.pool.finished() => for outcome in finished {
+                    self.on_outcome(outcome).await?;
+                },
                 _ = timer.tick() => {
                     if heard.elapsed() >= pace.dead_after {
                         return Ok(SessionEnd::Silent);
@@ -176,7 +169,7 @@ impl Session<'_> {
                 () = &mut drain, if !self.draining => self.drain().await?,
                 () = &mut stop => return Ok(SessionEnd::Stopped),
             }
-            if self.draining && self.pool.len() == 0 && outcomes.is_empty() {
+            if self.draining && self.pool.is_empty() {
                 return Ok(SessionEnd::Stopped);
             }
             if self.link.is_ack_due() {
@@ -207,7 +200,7 @@ impl Session<'_> {
     /// Takes nothing new and gives back what waits.
     async fn drain(&mut self) -> Result<(), LinkError> {
         self.draining = true;
-        info!(bands = self.pool.len(), "no new bands; those that run are finished");
+        info!(bands = self.pool.leases(), "no new bands; those that run are finished");
         self.link.send(&Message::Credit(Credit { credit: 0 })).await?;
         for lease in self.pool.give_back_waiting() {
             self.give_back(&lease).await?;
@@ -229,7 +222,7 @@ impl Session<'_> {
             // It crossed our word.
             return self.give_back(&lease).await;
         }
-        if self.pool.len() >= self.options.credit() as usize {
+        if self.pool.leases() >= self.options.credit() as usize {
             let reason = "more leases than the credit allows".to_owned();
             for attempt in attempts(&lease) {
                 let outcome = Outcome::unstarted(attempt, Product::Declined(reason.clone()));
@@ -249,9 +242,6 @@ impl Session<'_> {
     }
 
     async fn on_outcome(&mut self, outcome: Outcome) -> Result<(), LinkError> {
-        if !self.pool.is_current(&outcome) {
-            return Ok(());
-        }
         let request_id = shown(outcome.request_id.as_ref());
         debug!(attempt = %outcome.attempt, elapsed_us = outcome.elapsed.as_micros(), request_id, "done");
         self.link.send(&outcome.into_message()).await

@@ -23,8 +23,6 @@ use crate::pool::{as_nanos, read_clock};
 /// A finished task.
 pub(crate) struct Outcome {
     pub(crate) attempt: AttemptId,
-    /// The session in which it was leased, counted by the pool.
-    pub(crate) session: u64,
     /// What the job is called in logs.
     pub(crate) request_id: Option<RequestId>,
     pub(crate) elapsed: Duration,
@@ -48,12 +46,12 @@ pub(crate) enum Product {
 impl Outcome {
     /// A lease that was given back before a thread took it.
     pub(crate) fn unstarted(attempt: AttemptId, product: Product) -> Self {
-        Self { attempt, session: 0, request_id: None, elapsed: Duration::ZERO, product }
+        Self { attempt, request_id: None, elapsed: Duration::ZERO, product }
     }
 
     /// The message that tells the broker.
     pub(crate) fn into_message(self) -> Message {
-        let Self { attempt, session: _, request_id: _, elapsed, product } = self;
+        let Self { attempt, request_id: _, elapsed, product } = self;
         let failed = |failure, mut reason: String| {
             reason.truncate(reason.floor_char_boundary(limits::TEXT_BYTES_MAX));
             Message::BandFailed(BandFailed { attempt, failure, reason })
