@@ -148,7 +148,7 @@ class Connection:
             return []
         if command is Command.ERROR:
             over = Rejected if header["code"] in ("version", "malformed") else Lost
-            raise over(f"the broker says: {header['message']}")
+            raise over(f"the broker says {header['code']}: {header['message']}")
         if command is Command.BYE:
             raise Lost(f"the broker leaves ({header.get('reason', 'no reason given')})")
         if command is Command.WELCOME:

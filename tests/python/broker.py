@@ -204,7 +204,7 @@ class Grid(unittest.TestCase):
                 if not frames:
                     continue  # which no socket can send
                 grid.socket.send_multipart(frames)
-                with self.assertRaises(Rejected):
+                with self.assertRaisesRegex(Rejected, f"says {vector['code']}:"):
                     self.wait("ERROR", lambda: grid.turn(0.1) and False)
 
     def test_requests_that_cannot_be_are_refused_and_the_field_is_named(self):
